@@ -1,0 +1,2 @@
+if __name__ != "rmqd.conf":  # a second copy of the same classes would be loaded from the checkout's root
+    raise ImportError("import this package as rmqd.conf")

@@ -1,0 +1,1 @@
+"""The RocketMQ remoting codec: bytes in, values out; no sockets, no clocks, no threads."""
