@@ -1,0 +1,269 @@
+"""`RemotingCommand`: one decoded header with its body, and how header classes are read from and written to it.
+
+A command keeps the ext fields as they came (JSON text or a dict) and decodes them once into the declared header
+class. Source: `RemotingCommand`, `RemotingSerializable` (4.7.0, 5.5.0).
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, TypeVar
+
+import msgspec
+
+from .codes import LANGUAGES, OUR_VERSION
+from .declare import Header, NoFields
+from .errors import MalformedHeader, MissingField, UnknownSerialization
+from .frames import JSON, ROCKETMQ, Frame, encode_frame
+from .header_binary import decode_binary, encode_binary
+
+FLAG_RESPONSE = 1
+FLAG_ONEWAY = 2
+
+LANGUAGE = "JAVA"
+"""What we call ourselves on the wire: every client version knows the name, and official tools compare it."""
+
+H = TypeVar("H", bound=Header)
+_NO_RAW = msgspec.Raw(b"")
+
+
+class _JsonHeader(msgspec.Struct, rename="camel"):
+    code: int = 0
+    flag: int = 0
+    opaque: int = 0
+    version: int = 0
+    language: str | int | None = None
+    remark: str | None = None
+    ext_fields: msgspec.Raw = _NO_RAW
+
+
+_decode_json = msgspec.json.Decoder(_JsonHeader, strict=False).decode
+_decode_ext = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+class RemotingCommand:
+    """A request or response as it stands in a frame.
+
+    Attributes:
+        code: Request or response code.
+        flag: Bit 0 response, bit 1 oneway.
+        opaque: The sender's number, echoed in the answer.
+        version: The sender's `MQVersion` ordinal.
+        language: The sender's language name, None when unknown.
+        remark: Error text of a response.
+        body: The opaque rest of the frame.
+        serialization: 0 JSON, 1 ROCKETMQ.
+    """
+
+    __slots__ = (
+        "_ext",
+        "_raw",
+        "body",
+        "code",
+        "flag",
+        "language",
+        "opaque",
+        "remark",
+        "serialization",
+        "version",
+    )
+
+    def __init__(
+        self,
+        code: int,
+        *,
+        flag: int = 0,
+        opaque: int = 0,
+        version: int = OUR_VERSION,
+        language: str | None = LANGUAGE,
+        remark: str | None = None,
+        ext: dict[str, str] | None = None,
+        body: bytes = b"",
+        serialization: int = JSON,
+    ) -> None:
+        self.code = code
+        self.flag = flag
+        self.opaque = opaque
+        self.version = version
+        self.language = language
+        self.remark = remark
+        self._ext = ext
+        self._raw: bytes | msgspec.Raw = b""
+        self.body = body
+        self.serialization = serialization
+
+    def __repr__(self) -> str:
+        return f"<RemotingCommand code={self.code} opaque={self.opaque} flag={self.flag} ext={self.ext} body={len(self.body)} B>"
+
+    @property
+    def is_response(self) -> bool:
+        return bool(self.flag & FLAG_RESPONSE)
+
+    @property
+    def is_oneway(self) -> bool:
+        return bool(self.flag & FLAG_ONEWAY)
+
+    @property
+    def ext(self) -> dict[str, str]:
+        """All ext fields as text, the unknown ones included.
+
+        Raises:
+            MalformedHeader: `extFields` is not an object.
+        """
+        if self._ext is None:
+            self._ext = _read_ext(self._raw) if self._raw else {}
+        return self._ext
+
+    def header(self, declared: type[H]) -> H:
+        """Read the ext fields as a declared header class.
+
+        Numbers that do not parse leave the field at its default and unknown fields are skipped, as in Java.
+
+        Raises:
+            MissingField: A required field is absent or unreadable.
+        """
+        if self._raw:
+            try:
+                return _typed_decoder(declared).decode(self._raw)  # type: ignore[no-any-return]
+            except msgspec.MsgspecError:  # numbers for text, bad numbers, absent fields: field by field
+                return _lenient(declared, self.ext)
+        try:
+            return msgspec.convert(self._ext or {}, declared, strict=False)
+        except msgspec.ValidationError:
+            return _lenient(declared, self._ext or {})
+
+
+@cache
+def _typed_decoder(declared: type[Header]) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(declared, strict=False)
+
+
+def _read_ext(raw: bytes | msgspec.Raw) -> dict[str, str]:
+    try:
+        fields = _decode_ext(raw)
+    except msgspec.MsgspecError as cause:
+        raise MalformedHeader(f"extFields: {cause}") from cause
+    return {key: _text(value) for key, value in fields.items() if value is not None}
+
+
+def _text(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return str(value)
+    return msgspec.json.encode(value).decode()
+
+
+@cache
+def _fields(declared: type[Header]) -> tuple[msgspec.structs.FieldInfo, ...]:
+    return msgspec.structs.fields(declared)
+
+
+def _lenient(declared: type[H], ext: dict[str, str]) -> H:
+    values: dict[str, Any] = {}
+    for field in _fields(declared):
+        text = ext.get(field.encode_name)
+        if text is not None:
+            try:
+                values[field.name] = _convert(text, field.type)
+                continue
+            except msgspec.ValidationError:
+                pass  # as Java: a value that does not parse counts as absent
+        if field.required:
+            raise MissingField(f"the header field {field.encode_name} is missing or not valid")
+    return declared(**values)
+
+
+def _convert(text: str, kind: Any) -> Any:
+    if kind is bool or kind == (bool | None):
+        return text.lower() == "true"
+    return msgspec.convert(text.strip() if kind is not str else text, kind, strict=False)
+
+
+def decode_command(frame: Frame) -> RemotingCommand:
+    """Read the header of one frame.
+
+    Raises:
+        MalformedHeader: The header does not parse.
+        UnknownSerialization: The serialization byte is neither 0 nor 1.
+    """
+    serialization, header, body = frame
+    command = RemotingCommand.__new__(RemotingCommand)
+    command.body = body
+    command.serialization = serialization
+    if serialization == JSON:
+        try:
+            parsed = _decode_json(header)
+        except (msgspec.MsgspecError, RecursionError) as cause:
+            raise MalformedHeader(f"JSON header: {cause}") from cause
+        command.code = parsed.code
+        command.flag = parsed.flag
+        command.opaque = parsed.opaque
+        command.version = parsed.version
+        language = parsed.language
+        command.language = language if language.__class__ is str else _language(language)
+        command.remark = parsed.remark
+        raw = parsed.ext_fields
+        command._raw = b"" if raw == b"null" else raw
+        command._ext = None
+    elif serialization == ROCKETMQ:
+        code, language_name, version, opaque, flag, remark, ext = decode_binary(header)
+        command.code = code
+        command.flag = flag
+        command.opaque = opaque
+        command.version = version
+        command.language = language_name
+        command.remark = remark
+        command._raw = b""
+        command._ext = ext if ext is not None else {}
+    else:
+        raise UnknownSerialization(f"serialization {serialization}")
+    return command
+
+
+def _language(ordinal: object) -> str | None:
+    if isinstance(ordinal, int) and 0 <= ordinal < len(LANGUAGES):
+        return LANGUAGES[ordinal]
+    return None
+
+
+def ext_of(header: Header) -> dict[str, str]:
+    """Write a header's fields as ext fields: absent ones left out, values as Java's `toString`."""
+    ext: dict[str, str] = {}
+    for field in _fields(type(header)):
+        value = getattr(header, field.name)
+        if value is not None:
+            ext[field.encode_name] = value if value.__class__ is str else _text(value)
+    return ext
+
+
+def encode_command(command: RemotingCommand) -> bytes:
+    """Write a whole frame, members of the JSON header in the official alphabetical order."""
+    ext = command.ext
+    language = command.language or "OTHER"
+    if command.serialization == ROCKETMQ:
+        header = encode_binary(
+            command.code, language, command.version, command.opaque, command.flag, command.remark, ext or None
+        )
+        return encode_frame(ROCKETMQ, header, command.body)
+    members: dict[str, Any] = {"code": command.code}
+    if ext:
+        members["extFields"] = ext
+    members["flag"] = command.flag
+    members["language"] = language
+    members["opaque"] = command.opaque
+    if command.remark is not None:
+        members["remark"] = command.remark
+    members["serializeTypeCurrentRPC"] = "JSON"
+    members["version"] = command.version
+    return encode_frame(JSON, msgspec.json.encode(members), command.body)
+
+
+def new_request(
+    code: int, header: Header | None, opaque: int, *, body: bytes = b"", oneway: bool = False
+) -> RemotingCommand:
+    """Make a request of ours, to be written with `encode_command`."""
+    ext = ext_of(header) if header is not None and header.__class__ is not NoFields else None
+    return RemotingCommand(code, flag=FLAG_ONEWAY if oneway else 0, opaque=opaque, ext=ext, body=body)
