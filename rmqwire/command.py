@@ -24,6 +24,7 @@ LANGUAGE = "JAVA"
 """What we call ourselves on the wire: every client version knows the name, and official tools compare it."""
 
 H = TypeVar("H", bound=Header)
+C = TypeVar("C", bound="RemotingCommand")
 _NO_RAW = msgspec.Raw(b"")
 
 
@@ -182,15 +183,19 @@ def _convert(text: str, kind: Any) -> Any:
     return msgspec.convert(text.strip() if kind is not str else text, kind, strict=False)
 
 
-def decode_command(frame: Frame) -> RemotingCommand:
+def decode_command(frame: Frame, kind: type[C] = RemotingCommand) -> C:  # type: ignore[assignment]
     """Read the header of one frame.
+
+    Args:
+        frame: What `FrameReader` gave.
+        kind: A subclass of `RemotingCommand` to make instead.
 
     Raises:
         MalformedHeader: The header does not parse.
         UnknownSerialization: The serialization byte is neither 0 nor 1.
     """
     serialization, header, body = frame
-    command = RemotingCommand.__new__(RemotingCommand)
+    command = kind.__new__(kind)
     command.body = body
     command.serialization = serialization
     if serialization == JSON:

@@ -1,0 +1,49 @@
+"""Addresses as text and as the bytes that records store."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from struct import Struct
+
+_PORT = Struct(">i")
+
+
+def host_bytes(ip: str, port: int) -> bytes:
+    """Pack an address as records do: `ip 4 or 16 bytes | port i32`; an IPv4-mapped IPv6 address counts as IPv4.
+
+    Raises:
+        ValueError: `ip` is not an address.
+    """
+    address = ipaddress.ip_address(ip.partition("%")[0])
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).packed + _PORT.pack(port)
+
+
+def parse_address(text: str, default_port: int) -> tuple[str, int]:
+    """Split `host:port`, `[v6]:port` or `host`.
+
+    Raises:
+        ValueError: The port is not a number between 0 and 65535.
+    """
+    host, _, port = text.rpartition(":")
+    if not host or (":" in host and not host.startswith("[")):
+        return text.strip("[]"), default_port
+    number = int(port)
+    if not 0 <= number <= 65535:
+        raise ValueError(f"port {number} is not between 0 and 65535")
+    return host.strip("[]"), number
+
+
+def first_local_address() -> str:
+    """Give the address that other machines most likely reach this one by, without sending a packet.
+
+    Java walks the interfaces and prefers a public IPv4 address, then others but loopback
+    (`RemotingUtil.getLocalAddress`); the routing table's answer is the same on ordinary machines.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # TEST-NET-1: a UDP connect only looks up the route
+            return str(probe.getsockname()[0])
+        except OSError:
+            return "127.0.0.1"
