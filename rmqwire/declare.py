@@ -21,13 +21,15 @@ class Role(enum.Flag):
     BROKER = enum.auto()
     CLIENT = enum.auto()
     CONTROLLER = enum.auto()
+    CONTAINER = enum.auto()
 
 
-class Header(msgspec.Struct, rename="camel", kw_only=True):
+class Header(msgspec.Struct, rename="camel", kw_only=True, gc=False):
     """Base of every header: attributes in snake_case, on the wire the camelCase that Java uses.
 
     Fields without a default are required (`@CFNotNull` in Java). Absent and null are `None`. Give
-    `msgspec.field(name=...)` where Java's spelling is not the camelCase of ours.
+    `msgspec.field(name=...)` where Java's spelling is not the camelCase of ours. Values are scalars: headers are not
+    tracked by the garbage collector.
     """
 
 

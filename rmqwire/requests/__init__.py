@@ -1,0 +1,55 @@
+"""Every request of the protocol, each declared once. Importing this package fills the registry of `declare`."""
+
+from __future__ import annotations
+
+from . import (
+    acl,
+    base,
+    config,
+    container,
+    controller,
+    group,
+    ha,
+    heartbeat,
+    kv,
+    lite,
+    lock,
+    lookup,
+    maintenance,
+    offset,
+    pop,
+    pull,
+    register,
+    route,
+    send,
+    stats,
+    topic,
+    transaction,
+)
+from .unserved import UNSERVED
+
+__all__ = [
+    "UNSERVED",
+    "acl",
+    "base",
+    "config",
+    "container",
+    "controller",
+    "group",
+    "ha",
+    "heartbeat",
+    "kv",
+    "lite",
+    "lock",
+    "lookup",
+    "maintenance",
+    "offset",
+    "pop",
+    "pull",
+    "register",
+    "route",
+    "send",
+    "stats",
+    "topic",
+    "transaction",
+]
