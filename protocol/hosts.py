@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from struct import Struct
 
-_PORT = Struct(">i")
+from rmqwire.message import encode_host
 
 
 def host_bytes(ip: str, port: int) -> bytes:
-    """Pack an address as records do: `ip 4 or 16 bytes | port i32`; an IPv4-mapped IPv6 address counts as IPv4.
+    """Pack a peer's address as records do; an IPv4-mapped IPv6 address counts as IPv4, a scope id is left out.
 
     Raises:
         ValueError: `ip` is not an address.
     """
+    if ":" not in ip:
+        return encode_host(ip, port)
     address = ipaddress.ip_address(ip.partition("%")[0])
-    mapped = getattr(address, "ipv4_mapped", None)
-    return (mapped or address).packed + _PORT.pack(port)
+    return encode_host(str(getattr(address, "ipv4_mapped", None) or address), port)
 
 
 def parse_address(text: str, default_port: int) -> tuple[str, int]:

@@ -1,0 +1,105 @@
+"""Group commit: answers that wait until the log is on disk.
+
+One `fdatasync` runs at a time, in a thread; whoever arrives meanwhile is served by the next one. A failed sync is
+never repeated quietly: the store stops acknowledging until the broker is restarted.
+Source: `CommitLog.GroupCommitService` (5.5.0).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from rmqwire.codes import ResponseCode
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IReactorTime
+    from twisted.python.failure import Failure
+
+    from rmqd.store.messagestore import MessageStore
+
+_log = Logger()
+RunInThread = Callable[..., "Deferred[Any]"]
+
+
+class GroupCommit:
+    """Tells when a position of the log is safe on disk.
+
+    Args:
+        store: Its `flush_plan` gives the blocking part of a flush, `flushed` takes the result.
+        run_in_thread: Runs a blocking call elsewhere.
+        clock: For the timeout.
+        timeout_ms: `syncFlushTimeout`; after it the answer is FLUSH_DISK_TIMEOUT, though the message is stored.
+    """
+
+    def __init__(self, store: MessageStore, run_in_thread: RunInThread, clock: IReactorTime, timeout_ms: int) -> None:
+        self._store = store
+        self._run_in_thread = run_in_thread
+        self._clock = clock
+        self._timeout_s = timeout_ms / 1000
+        self._waiting: deque[tuple[int, float, Deferred[int]]] = deque()
+        self._syncing: Deferred[Any] | None = None
+        self.failed: BaseException | None = None
+
+    def when_flushed(self, position: int) -> Deferred[int]:
+        """Wait until every byte before `position` is on disk.
+
+        Returns:
+            The response code: SUCCESS, or FLUSH_DISK_TIMEOUT when it took too long.
+        """
+        answer: Deferred[int] = Deferred()
+        self._waiting.append((position, self._clock.seconds() + self._timeout_s, answer))
+        if self.failed is not None:
+            self._fail()
+        elif self._syncing is None:
+            self.flush()
+        return answer
+
+    def flush(self) -> Deferred[Any] | None:
+        """Start a sync if there is something to sync and none is running; give the running one."""
+        if self._syncing is not None or self.failed is not None:
+            return self._syncing
+        job = self._store.flush_plan()
+        if job is None:
+            self._answer()
+            return None
+        self._syncing = done = self._run_in_thread(job)
+        done.addCallbacks(self._synced, self._sync_failed)
+        return done
+
+    def expire(self) -> None:
+        """Answer those who waited too long. Called a few times a second."""
+        now = self._clock.seconds()
+        while self._waiting and self._waiting[0][1] <= now:
+            self._waiting.popleft()[2].callback(ResponseCode.FLUSH_DISK_TIMEOUT)
+
+    def _synced(self, position: int) -> None:
+        self._syncing = None
+        self._store.flushed(position)
+        self._answer()
+        if self._waiting:
+            self.flush()
+
+    def _answer(self) -> None:
+        flushed = self._store.flushed_offset
+        while self._waiting and self._waiting[0][0] <= flushed:
+            self._waiting.popleft()[2].callback(ResponseCode.SUCCESS)
+
+    def _sync_failed(self, failure: Failure) -> None:
+        self._syncing = None
+        self.failed = failure.value
+        self._store.refuse_writes(f"a sync of the commit log failed: {failure.getErrorMessage()}")
+        _log.critical(
+            "the commit log cannot be synced, nothing is acknowledged until a restart: {error}",
+            error=failure.getErrorMessage(),
+        )
+        self._fail()
+
+    def _fail(self) -> None:
+        waiting, self._waiting = self._waiting, deque()
+        for _, _, answer in waiting:
+            answer.callback(ResponseCode.FLUSH_DISK_TIMEOUT)

@@ -1,0 +1,221 @@
+"""PULL_MESSAGE and LITE_PULL_MESSAGE, with long polling.
+
+Source: `PullMessageProcessor`, `DefaultPullMessageResultHandler` (5.5.0).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from rmqd.protocol.dispatch import handles
+from rmqd.protocol.replies import Reply, Result, encode_reply
+from rmqd.store.results import GetResult, GetStatus
+from rmqwire.codes import OUR_VERSION, RequestCode, ResponseCode
+from rmqwire.command import LANGUAGE
+from rmqwire.errors import RequestError
+from rmqwire.frames import JSON, encode_frame
+from rmqwire.requests.pull import LitePullMessage, PullMessage
+
+from .pull_checks import FORBIDDEN_BROKER, SYSFLAG_COMMIT_OFFSET, SYSFLAG_SUSPEND, PullChecks, PullRefused
+
+if TYPE_CHECKING:
+    from rmqd.protocol.dispatch import Request
+    from rmqd.store.messagestore import MessageStore
+    from rmqwire.bodies import SubscriptionGroupConfig, TopicConfig
+
+    from .holds import PullHolds
+    from .offsets import ConsumerOffsets
+    from .stats import BrokerStats
+
+_log = Logger()
+
+_CODES = {
+    GetStatus.FOUND: ResponseCode.SUCCESS,
+    GetStatus.MESSAGE_WAS_REMOVING: ResponseCode.PULL_RETRY_IMMEDIATELY,
+    GetStatus.NO_MATCHED_MESSAGE: ResponseCode.PULL_RETRY_IMMEDIATELY,
+    GetStatus.NO_MATCHED_LOGIC_QUEUE: ResponseCode.PULL_NOT_FOUND,
+    GetStatus.NO_MESSAGE_IN_QUEUE: ResponseCode.PULL_NOT_FOUND,
+    GetStatus.OFFSET_FOUND_NULL: ResponseCode.PULL_NOT_FOUND,
+    GetStatus.OFFSET_OVERFLOW_ONE: ResponseCode.PULL_NOT_FOUND,
+    GetStatus.OFFSET_OVERFLOW_BADLY: ResponseCode.PULL_OFFSET_MOVED,
+    GetStatus.OFFSET_TOO_SMALL: ResponseCode.PULL_OFFSET_MOVED,
+    GetStatus.OFFSET_RESET: ResponseCode.PULL_OFFSET_MOVED,
+}
+_EMPTY_QUEUE = (GetStatus.NO_MATCHED_LOGIC_QUEUE, GetStatus.NO_MESSAGE_IN_QUEUE)
+
+_HEADER = (
+    '{"code":%d,"extFields":{"groupSysFlag":"%d","maxOffset":"%d","minOffset":"%d","nextBeginOffset":"%d",'
+    '"suggestWhichBrokerId":"%d","topicSysFlag":"%d"},"flag":1,"language":"' + LANGUAGE + '","opaque":%d,'
+    '"remark":"%s","serializeTypeCurrentRPC":"JSON","version":' + str(OUR_VERSION) + "}"
+)
+
+
+@dataclass(slots=True)
+class PullSettings:
+    """The few options that pulls follow; changed at run time by updateBrokerConfig."""
+
+    long_polling_enable: bool = True
+    short_polling_time_ms: int = 1000
+    lite_pull_message_enable: bool = True
+    slave_read_enable: bool = False
+    broker_ip: str = ""
+
+
+class PullHandlers:
+    """Serves consumers.
+
+    Args:
+        store: Where messages come from.
+        checks: Who may read what.
+        offsets: Takes offsets committed along with pulls.
+        holds: Keeps pulls that find nothing.
+        stats: Counts gets.
+        settings: Options.
+        run_in_thread: Runs reads of pages that are not in memory.
+    """
+
+    def __init__(
+        self,
+        store: MessageStore,
+        checks: PullChecks,
+        offsets: ConsumerOffsets,
+        holds: PullHolds,
+        stats: BrokerStats,
+        settings: PullSettings,
+        run_in_thread: Callable[..., Deferred[Any]],
+    ) -> None:
+        self._store = store
+        self._checks = checks
+        self._offsets = offsets
+        self._holds = holds
+        self._stats = stats
+        self._settings = settings
+        self._run_in_thread = run_in_thread
+
+    @handles(PullMessage, LitePullMessage)
+    def pull(self, request: Request, header: PullMessage) -> Result:
+        """Answer with messages, or hold the pull until there are some."""
+        return self._pull(request, header, may_hold=True)
+
+    def _pull(self, request: Request, header: PullMessage, *, may_hold: bool) -> Result:
+        try:
+            if request.code == RequestCode.LITE_PULL_MESSAGE and not self._settings.lite_pull_message_enable:
+                raise PullRefused(
+                    f"the broker[{self._settings.broker_ip}] for lite pull consumer is forbidden",
+                    ResponseCode.NO_PERMISSION,
+                    FORBIDDEN_BROKER,
+                )
+            topic, group, tags = self._checks.check(request, header)
+        except PullRefused as refused:
+            return refused.reply()
+        reset = self._offsets.take_reset_offset(header.consumer_group, header.topic, header.queue_id)
+        if reset is not None:
+            found = self._store.reset_result(header.topic, header.queue_id, reset)
+            return self._answer(request, header, topic, group, tags, found, may_hold)
+        found = self._store.get_messages(
+            header.topic,
+            header.queue_id,
+            header.queue_offset,
+            header.max_msg_nums,
+            tags=tags,
+            max_bytes=header.max_msg_bytes,
+        )
+        if found.cold is not None:
+            read = self._run_in_thread(found.cold)
+            return read.addCallback(lambda warm: self._answer(request, header, topic, group, tags, warm, may_hold))
+        return self._answer(request, header, topic, group, tags, found, may_hold)
+
+    def _answer(
+        self,
+        request: Request,
+        header: PullMessage,
+        topic: TopicConfig,
+        group: SubscriptionGroupConfig,
+        tags: frozenset[int] | None,
+        found: GetResult,
+        may_hold: bool,
+    ) -> bytes | None:
+        status = found.status
+        code = _CODES[status]
+        if status in _EMPTY_QUEUE and header.queue_offset != 0:
+            code = ResponseCode.PULL_OFFSET_MOVED
+        self._commit_offsets(request, header, found.next_begin_offset, first_pass=may_hold)
+        if code == ResponseCode.SUCCESS:
+            self._stats.get(header.consumer_group, header.topic, found.count, len(found.body))
+        elif code == ResponseCode.PULL_NOT_FOUND and may_hold and header.sys_flag & SYSFLAG_SUSPEND:
+            self._hold(request, header, tags)
+            return None
+        elif code == ResponseCode.PULL_OFFSET_MOVED:
+            _log.info(
+                "{group} asked {topic}-{queue} for {asked} ({status}), sent on to {next}",
+                group=header.consumer_group,
+                topic=header.topic,
+                queue=header.queue_id,
+                asked=header.queue_offset,
+                status=status.name,
+                next=found.next_begin_offset,
+            )
+        suggest = 0
+        if self._settings.slave_read_enable:
+            suggest = group.which_broker_when_consume_slowly if found.suggest_slave else group.broker_id
+        ext = _HEADER % (
+            code,
+            group.group_sys_flag,
+            found.max_offset,
+            found.min_offset,
+            found.next_begin_offset,
+            suggest,
+            topic.topic_sys_flag,
+            request.opaque,
+            status.name,
+        )
+        return encode_frame(JSON, ext.encode(), found.body)
+
+    def _commit_offsets(self, request: Request, header: PullMessage, next_offset: int, *, first_pass: bool) -> None:
+        self._offsets.commit_pull_offset(header.consumer_group, header.topic, header.queue_id, next_offset)
+        if first_pass and header.sys_flag & SYSFLAG_COMMIT_OFFSET:
+            self._offsets.commit(
+                header.consumer_group,
+                header.topic,
+                header.queue_id,
+                header.commit_offset,
+                client=request.connection.peer,
+            )
+
+    def _hold(self, request: Request, header: PullMessage, tags: frozenset[int] | None) -> None:
+        settings = self._settings
+        self._holds.add(
+            (header.topic, header.queue_id),
+            request.connection,
+            header.queue_offset,
+            tags,
+            header.suspend_timeout_millis if settings.long_polling_enable else settings.short_polling_time_ms,
+            lambda: self._run_again(request, header),
+        )
+
+    def _run_again(self, request: Request, header: PullMessage) -> None:
+        """Execute a held pull without permission to wait once more."""
+        try:
+            result = self._pull(request, header, may_hold=False)
+        except RequestError as refused:
+            result = Reply(code=refused.code, remark=refused.remark)
+        except Exception as cause:  # noqa: BLE001  the arrival that woke this pull belongs to somebody else
+            _log.failure("a held pull failed")
+            result = Reply(code=ResponseCode.SYSTEM_ERROR, remark=f"{type(cause).__name__}: {cause}")
+        if isinstance(result, Deferred):
+            result.addErrback(lambda failure: Reply(code=ResponseCode.SYSTEM_ERROR, remark=failure.getErrorMessage()))
+            result.addCallback(lambda late: self._send(request, late))
+        else:
+            self._send(request, result)
+
+    @staticmethod
+    def _send(request: Request, result: Any) -> None:
+        if isinstance(result, bytes):
+            request.connection.send(result)
+        elif isinstance(result, Reply):
+            request.connection.send(encode_reply(request.opaque, result))

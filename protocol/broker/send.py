@@ -1,0 +1,238 @@
+"""SEND_MESSAGE in its three forms: one message, the one-letter header, a batch.
+
+A handler stages its message in the store and returns a `Staged` reply; the dispatcher commits once for all sends of a
+socket read. Source: `SendMessageProcessor` (5.5.0).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rmqd.protocol.dispatch import handles
+from rmqd.protocol.replies import Reply, Result, Staged
+from rmqd.store.errors import StoreError
+from rmqwire.codes import RequestCode, ResponseCode
+from rmqwire.errors import MalformedMessage, RequestError
+from rmqwire.hashing import tags_code
+from rmqwire.message import SYS_FLAG_MULTI_TAGS, BatchEntry, split_batch
+from rmqwire.requests.send import SendBatchMessage, SendMessage, SendMessageV2
+
+from .send_checks import RETRY_PREFIX, check_topic, pick_queue
+from .send_properties import UNIQ_KEY, PropertyRules
+
+if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
+
+    from rmqd.protocol.dispatch import Request
+    from rmqd.store.messagestore import MessageStore
+    from rmqwire.bodies import TopicConfig
+
+    from .send_replies import SendReplies
+    from .stats import BrokerStats
+    from .topics import TopicTable
+
+Header = SendMessage | SendMessageV2 | SendBatchMessage
+
+_TOPIC_LENGTH_MAX = 127
+_TIMER_PROPERTIES = frozenset(("TIMER_DELAY_SEC", "TIMER_DELAY_MS", "TIMER_DELIVER_MS"))
+WhenSafe = Callable[[int], "Deferred[int] | None"]
+
+
+@dataclass(slots=True)
+class SendSettings:
+    """The few options that sends follow; changed at run time by updateBrokerConfig."""
+
+    broker_permission: int
+    broker_ip: str
+    max_message_size: int
+    start_accept_send_request_at_ms: int = 0
+    is_slave: bool = False
+
+
+class SendHandlers:
+    """Stores what producers send.
+
+    Args:
+        store: Where messages go.
+        topics: Known topics, and how new ones come to be.
+        settings: Limits and permissions.
+        replies: Writes the answers.
+        rules: What the broker adds to properties.
+        stats: Counts puts.
+        wall_clock_ms: For `startAcceptSendRequestTimeStamp`.
+        when_safe: Given the end of a stored record, a Deferred of the response code once the record is as safe as the
+            configuration promises, or None when it is already. None altogether for ASYNC_FLUSH without replicas.
+        unique_id: Makes a UNIQ_KEY for messages that have none.
+    """
+
+    def __init__(
+        self,
+        store: MessageStore,
+        topics: TopicTable,
+        settings: SendSettings,
+        replies: SendReplies,
+        rules: PropertyRules,
+        stats: BrokerStats,
+        wall_clock_ms: Callable[[], int],
+        unique_id: Callable[[], str],
+        when_safe: WhenSafe | None = None,
+    ) -> None:
+        self._store = store
+        self._topics = topics
+        self._settings = settings
+        self._replies = replies
+        self._rules = rules
+        self._stats = stats
+        self._wall_clock_ms = wall_clock_ms
+        self._unique_id = unique_id
+        self._when_safe = when_safe
+
+    @handles(SendMessage, SendMessageV2, SendBatchMessage)
+    def send(self, request: Request, header: Header) -> Result:
+        """Store one message or one batch."""
+        try:
+            self._check_service()
+            config = check_topic(
+                self._topics,
+                request,
+                header,
+                broker_permission=self._settings.broker_permission,
+                broker_ip=self._settings.broker_ip,
+            )
+            if header.batch or request.code == RequestCode.SEND_BATCH_MESSAGE:
+                return self._send_batch(request, header, config)
+            return self._send_one(request, header, config)
+        except RequestError as refused:
+            return self._replies.refused(refused.code, refused.remark)
+        except StoreError as failed:
+            return self._store_refused(failed)
+
+    def _check_service(self) -> None:
+        settings = self._settings
+        if settings.is_slave:
+            raise RequestError("[REJECTREQUEST]system busy, start flow control for a while", ResponseCode.SYSTEM_BUSY)
+        if settings.start_accept_send_request_at_ms > self._wall_clock_ms():
+            raise RequestError(
+                f"broker unable to service, until {settings.start_accept_send_request_at_ms}",
+                ResponseCode.SYSTEM_ERROR,
+            )
+
+    def _send_one(self, request: Request, header: Header, config: TopicConfig) -> Result:
+        topic = header.topic
+        queue_id = pick_queue(header.queue_id, config)
+        properties, text = self._rules.apply(header.properties or "")
+        unique_key = properties.get(UNIQ_KEY)
+        if not unique_key:
+            unique_key = self._unique_id()
+            text += f"{UNIQ_KEY}\x01{unique_key}\x02"
+        self._check_kind(properties)
+        tags = properties.get("TAGS")
+        keys = properties.get("KEYS")
+        sys_flag = header.sys_flag
+        if config.topic_filter_type == "MULTI_TAG":
+            sys_flag |= SYS_FLAG_MULTI_TAGS
+        put = self._store.stage(
+            topic,
+            queue_id,
+            request.body,
+            text.encode(),
+            tags_code=tags_code(tags),
+            keys=(unique_key, *keys.split(" ")) if keys else (unique_key,),
+            flag=header.flag,
+            sys_flag=sys_flag,
+            born_timestamp=header.born_timestamp,
+            born_host=request.connection.born_host,
+            reconsume_times=header.reconsume_times or 0,
+        )
+
+        def finish(failed: Exception | None) -> Result:
+            if failed is not None:
+                return self._store_refused(failed)
+            self._stats.put(topic, 1, put.size)
+            wait = None
+            if self._when_safe is not None and properties.get("WAIT") != "false":
+                wait = self._when_safe(put.physical_offset + put.size)
+            if wait is None:
+                return self._replies.stored(
+                    request.opaque, 0, put.physical_offset, queue_id, put.queue_offset, unique_key
+                )
+            return wait.addCallback(
+                lambda code: self._replies.stored(
+                    request.opaque, code, put.physical_offset, queue_id, put.queue_offset, unique_key
+                )
+            )
+
+        return Staged(finish)
+
+    def _check_kind(self, properties: dict[str, str]) -> None:
+        """Refuse, with the official answers, the kinds of message whose delivery is not there (`NOT_YET`)."""
+        if properties.get("TRAN_MSG") == "true":
+            raise RequestError(
+                f"the broker[{self._settings.broker_ip}] sending transaction message is forbidden",
+                ResponseCode.NO_PERMISSION,
+            )
+        if not _TIMER_PROPERTIES.isdisjoint(properties):
+            raise RequestError(
+                "accurate timer message is not enabled, timerWheelEnable is false", ResponseCode.SYSTEM_ERROR
+            )
+
+    def _send_batch(self, request: Request, header: Header, config: TopicConfig) -> Result:
+        topic = header.topic
+        if len(topic) > _TOPIC_LENGTH_MAX:
+            raise RequestError(f"message topic length too long {len(topic)}", ResponseCode.MESSAGE_ILLEGAL)
+        if topic.startswith(RETRY_PREFIX):
+            raise RequestError(f"batch request does not support retry group {topic}", ResponseCode.MESSAGE_ILLEGAL)
+        queue_id = pick_queue(header.queue_id, config)
+        sys_flag = header.sys_flag
+        if config.topic_filter_type == "MULTI_TAG":
+            sys_flag |= SYS_FLAG_MULTI_TAGS
+        put = self._store.stage_batch(
+            topic,
+            queue_id,
+            _split(request.body),
+            sys_flag=sys_flag,
+            born_timestamp=header.born_timestamp,
+            born_host=request.connection.born_host,
+            reconsume_times=header.reconsume_times or 0,
+        )
+
+        def finish(failed: Exception | None) -> Result:
+            if failed is not None:
+                return self._store_refused(failed)
+            self._stats.put(topic, len(put.physical_offsets), put.size)
+            wait = self._when_safe(put.end) if self._when_safe is not None else None
+            if wait is None:
+                return self._replies.stored_batch(request.opaque, 0, put.physical_offsets, queue_id, put.queue_offset)
+            return wait.addCallback(
+                lambda code: self._replies.stored_batch(
+                    request.opaque, code, put.physical_offsets, queue_id, put.queue_offset
+                )
+            )
+
+        return Staged(finish)
+
+    def _store_refused(self, failed: Exception) -> Reply:
+        code = getattr(failed, "response_code", ResponseCode.SYSTEM_ERROR)
+        return self._replies.refused(code, self._remark(code, failed))
+
+    def _remark(self, code: int, failed: Exception) -> str:
+        if code == ResponseCode.MESSAGE_ILLEGAL:
+            return (
+                "the message is illegal, maybe msg body or properties length not matched. msg body length limit"
+                f" {self._settings.max_message_size}B, msg properties length limit 32KB. {failed}"
+            )
+        if code == ResponseCode.SERVICE_NOT_AVAILABLE:
+            return (
+                "service not available now. It may be caused by one of the following reasons: the broker's disk is"
+                f" full, messages are put to the slave, message store has been shut down, etc. {failed}"
+            )
+        return str(failed)
+
+
+def _split(body: bytes) -> list[BatchEntry]:
+    try:
+        return split_batch(body)
+    except MalformedMessage as cause:
+        raise RequestError(f"the batch cannot be read: {cause}", ResponseCode.MESSAGE_ILLEGAL) from cause

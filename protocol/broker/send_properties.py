@@ -1,0 +1,42 @@
+"""What becomes of a message's properties on the way into the log.
+
+The client's text is kept as it came and the broker's own properties are appended; only when one of them is there
+already is the text written anew. Source: `SendMessageProcessor`, `AbstractSendMessageProcessor` (5.5.0).
+"""
+
+from __future__ import annotations
+
+from rmqwire.message import decode_properties, encode_properties
+
+POP_CK = "POP_CK"
+UNIQ_KEY = "UNIQ_KEY"
+_PAIR_END = "\x02"
+
+
+class PropertyRules:
+    """The broker's additions to every single message.
+
+    Args:
+        region_id: Stored as MSG_REGION.
+        trace_on: Stored as TRACE_ON.
+        cluster: Stored as CLUSTER.
+    """
+
+    def __init__(self, region_id: str, trace_on: bool, cluster: str) -> None:
+        self._added = {"MSG_REGION": region_id, "TRACE_ON": "true" if trace_on else "false", "CLUSTER": cluster}
+        self._names = frozenset((*self._added, POP_CK))
+        self._suffix = encode_properties(self._added).decode()
+
+    def apply(self, text: str) -> tuple[dict[str, str], str]:
+        """Read a client's property text and add the broker's.
+
+        Returns:
+            The properties the client sent (POP_CK left out), and the text to store.
+        """
+        properties = decode_properties(text.encode())
+        if self._names.isdisjoint(properties):
+            if text and not text.endswith(_PAIR_END):
+                text += _PAIR_END
+            return properties, text + self._suffix
+        properties.pop(POP_CK, None)
+        return properties, encode_properties({**properties, **self._added}).decode()

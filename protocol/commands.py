@@ -1,0 +1,136 @@
+"""The commands: `rmqd` (a group) and the official names `mqnamesrv`, `mqbroker`, `mqshutdown`.
+
+Thin: they read options, start services on the reactor, print the official boot lines and turn errors into one clear
+line and an exit code. Imports happen inside the commands, since starting fast is a promise.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    pass
+
+EXIT_CONF = 2
+EXIT_START = 1
+
+_config = click.option(
+    "-c", "--configFile", "config_file", type=click.Path(path_type=Path), help="Properties file of the server."
+)
+_namesrv_addr = click.option("-n", "--namesrvAddr", "namesrv_addr", help="Name servers, host:port joined by ';'.")
+_log_dir = click.option(
+    "--log-dir", type=click.Path(path_type=Path), help="Folder of the log files. [default: ~/logs/rocketmqlogs]"
+)
+_print = click.option("-p", "--printConfigItem", "print_all", is_flag=True, help="Print every option and exit.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="rmqd")
+def rmqd() -> None:
+    """A RocketMQ-compatible name server and broker."""
+
+
+@rmqd.command()
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    default=Path("data"),
+    show_default=True,
+    help="Folder of the store and of the name server's settings.",
+)
+@click.option(
+    "--namesrv-port",
+    type=click.IntRange(0, 65535),
+    default=9876,
+    show_default=True,
+    help="Port of the name server, 0 for any.",
+)
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=10911, show_default=True, help="Port of the broker, 0 for any."
+)
+@click.option("--bind", default=None, help="Interface to listen on. [default: all]")
+@click.option(
+    "--address", default=None, help="IP that clients reach the broker by (brokerIP1). [default: this machine's]"
+)
+@_config
+@_log_dir
+def up(
+    data: Path,
+    namesrv_port: int,
+    port: int,
+    bind: str | None,
+    address: str | None,
+    config_file: Path | None,
+    log_dir: Path | None,
+) -> None:
+    """Run a name server and a broker in one process."""
+    from .launch import run_up
+
+    run_up(data, namesrv_port, port, bind, address, config_file, log_dir)
+
+
+@rmqd.command("namesrv")
+@_config
+@_print
+@_log_dir
+def rmqd_namesrv(config_file: Path | None, print_all: bool, log_dir: Path | None) -> None:
+    """Run a name server."""
+    from .launch import run_namesrv
+
+    run_namesrv(config_file, print_all, log_dir)
+
+
+@rmqd.command("broker")
+@_namesrv_addr
+@_config
+@_print
+@click.option(
+    "-m", "--printImportantConfig", "print_important", is_flag=True, help="Print the important options and exit."
+)
+@_log_dir
+def rmqd_broker(
+    namesrv_addr: str | None, config_file: Path | None, print_all: bool, print_important: bool, log_dir: Path | None
+) -> None:
+    """Run a broker."""
+    from .launch import run_broker
+
+    run_broker(namesrv_addr, config_file, print_all, print_important, log_dir)
+
+
+@rmqd.command()
+@click.argument("path", type=click.Path(exists=True, path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option("--limit", type=click.IntRange(1), default=None, help="Stop after so many entries.")
+def dump(path: Path, as_json: bool, limit: int | None) -> None:
+    """Print what a store file holds: commit log, consume queue, index file, checkpoint or config file."""
+    from .dump_command import run_dump
+
+    run_dump(path, as_json, limit)
+
+
+@rmqd.command("shutdown")
+@click.argument("role", type=click.Choice(["namesrv", "broker"]))
+def rmqd_shutdown(role: str) -> None:
+    """Stop the name servers or brokers that this user runs on this machine."""
+    from .shutdown import run_shutdown
+
+    sys.exit(run_shutdown(role))
+
+
+def mqnamesrv() -> None:
+    """Entry point of `mqnamesrv`: `rmqd namesrv` under its official name."""
+    rmqd_namesrv(prog_name="mqnamesrv")
+
+
+def mqbroker() -> None:
+    """Entry point of `mqbroker`: `rmqd broker` under its official name."""
+    rmqd_broker(prog_name="mqbroker")
+
+
+def mqshutdown() -> None:
+    """Entry point of `mqshutdown`: `rmqd shutdown` under its official name."""
+    rmqd_shutdown(prog_name="mqshutdown")
