@@ -1,28 +1,56 @@
-# Everything CI runs, run the same way by hand.
+# Everything CI runs, run the same way by hand. `make run` and `make test` need nothing done before.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+RUN    := $(VENV)/.run
+DATA   ?= data
 
-.PHONY: dev run test unit interop interop-official lint docs clean
+.PHONY: dev run test check-format lint unit interop interop-official docs bench bench-quick clean
+
+run: $(RUN)  ## name server and broker in one process, store in ./data
+	@exec $(BIN)/rmqd up --data $(DATA) $(ARGS)
+
+test: lint unit interop  ## everything CI runs
 
 dev: $(STAMP)
 
-$(STAMP): setup.cfg pyproject.toml
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -q -e '.[test,dev]'
-	mkdir -p .links/rmqd
-	for p in store conf protocol; do ln -sfn ../../$$p .links/rmqd/$$p; done
-	touch $(STAMP)
+$(RUN): setup.cfg
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install -q -e .
+	@touch $(RUN)
 
-lint: $(STAMP)
-	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
+$(STAMP): setup.cfg pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install -q -e '.[test,dev]'
+	@mkdir -p .links/rmqd
+	@for p in store conf protocol; do ln -sfn ../../$$p .links/rmqd/$$p; done
+	@touch $(STAMP)
+
+lint: $(STAMP)  ## format, lint, types, directions of import
+	$(BIN)/ruff format --check -q .
+	$(BIN)/ruff check -q --output-format concise .
 	$(BIN)/mypy -p rmqwire -p rmqd
 	$(BIN)/lint-imports
 
-unit: $(STAMP)
+unit: $(STAMP)  ## unit, property and simulation tests
 	$(BIN)/pytest tests
+
+interop: $(STAMP)  ## official clients against our servers
+	$(BIN)/pytest interop --server=ours
+
+interop-official: $(STAMP)  ## the same cases against the official servers
+	$(BIN)/pytest interop --server=official
+
+docs: $(STAMP)  ## the generated tables
+	$(BIN)/python -m rmqd.protocol.document
+	$(BIN)/python -m rmqd.conf.document
+
+bench: $(STAMP)  ## ratios to the official broker, in one run
+	$(BIN)/python bench/run.py
+
+bench-quick: $(STAMP)
+	$(BIN)/python bench/run.py --quick
 
 clean:
 	rm -rf $(VENV) .links .cache build dist *.egg-info
