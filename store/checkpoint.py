@@ -1,0 +1,157 @@
+"""The `checkpoint` file: how far the log is flushed and the files derived from it are complete.
+
+4096 bytes, big-endian: `0 store time of the last flushed record i64 | 8 store time of the last record in a consume
+queue i64 | 16 store time of the index i64 | 24 master flushed offset i64 | 32 confirm offset i64 | 40 physical
+offset up to which the consume queues are complete i64`, then zeros. 4.7 knows the first three, 5.3 five, 5.5 six;
+what is beyond is ignored by all.
+
+The last 32 bytes are ours: `mark 8 | consume queue offset i64 | index offset i64 | crc i32 | 0 i32`. Below these two
+offsets everything derived was synced, which the official fields do not promise. A broker that does not know the mark
+leaves it; it stays true, as what was complete remains so, unless that broker cut the log: recovery checks that a
+record really begins there.
+
+Crash guarantee: the file is one page and written at once, after the sync of what it speaks about. A torn one is found
+by the crc, and recovery then trusts nothing.
+
+Source: `StoreCheckpoint`, 4.7.0, 5.3.4 and 5.5.0.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from zlib import crc32
+
+from .errors import FlushFailed, StoreDamaged
+from .files import Files, write_all
+
+CHECKPOINT_SIZE_BYTES = 4096
+_FIELDS = struct.Struct(">qqqqqq")
+_MARK = struct.Struct(">8sqqii")
+_MARK_TEXT = b"rmqd-cq1"
+_MARK_AT = CHECKPOINT_SIZE_BYTES - _MARK.size
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """The content; times are Unix milliseconds, offsets are bytes of the commit log."""
+
+    physic_msg_timestamp: int = 0
+    logics_msg_timestamp: int = 0
+    index_msg_timestamp: int = 0
+    master_flushed_offset: int = 0
+    confirm_physical_offset: int = 0
+    consume_queue_offset: int = 0
+    synced_offset: int | None = None
+    """Ours: below it, log and consume queues are synced and complete; None when the mark is absent or torn."""
+    index_synced_offset: int = 0
+    """Ours: below it, the index is synced and complete."""
+
+    def min_timestamp(self) -> int:
+        """The store time up to which an official broker takes log and queues as complete.
+
+        Source: `StoreCheckpoint.getMinTimestamp`.
+        """
+        return max(min(self.physic_msg_timestamp, self.logics_msg_timestamp) - 3000, 0)
+
+    def encode(self) -> bytes:
+        """The whole file."""
+        page = bytearray(CHECKPOINT_SIZE_BYTES)
+        _FIELDS.pack_into(
+            page,
+            0,
+            self.physic_msg_timestamp,
+            self.logics_msg_timestamp,
+            self.index_msg_timestamp,
+            self.master_flushed_offset,
+            self.confirm_physical_offset,
+            self.consume_queue_offset,
+        )
+        if self.synced_offset is not None:
+            _MARK.pack_into(page, _MARK_AT, _MARK_TEXT, self.synced_offset, self.index_synced_offset, 0, 0)
+            checksum = crc32(page[_MARK_AT : _MARK_AT + 24]) & 0x7FFFFFFF
+            _MARK.pack_into(page, _MARK_AT, _MARK_TEXT, self.synced_offset, self.index_synced_offset, checksum, 0)
+        return bytes(page)
+
+    @classmethod
+    def decode(cls, page: bytes) -> Checkpoint:
+        """Read a file of any length up to 4096 bytes; what is missing is 0."""
+        page = page.ljust(CHECKPOINT_SIZE_BYTES, b"\0")
+        physic, logics, index, master, confirm, queues = _FIELDS.unpack_from(page, 0)
+        text, synced, index_synced, checksum, _ = _MARK.unpack_from(page, _MARK_AT)
+        valid = text == _MARK_TEXT and checksum == crc32(page[_MARK_AT : _MARK_AT + 24]) & 0x7FFFFFFF
+        return cls(
+            physic_msg_timestamp=physic,
+            logics_msg_timestamp=logics,
+            index_msg_timestamp=index,
+            master_flushed_offset=master,
+            confirm_physical_offset=confirm,
+            consume_queue_offset=queues,
+            synced_offset=synced if valid else None,
+            index_synced_offset=index_synced if valid else 0,
+        )
+
+
+def load_checkpoint(files: Files, path: str) -> Checkpoint:
+    """Read the file; an absent one says nothing is known.
+
+    Raises:
+        StoreDamaged: it cannot be read.
+    """
+    try:
+        fd = files.open(path)
+    except FileNotFoundError:
+        return Checkpoint()
+    except OSError as error:
+        raise StoreDamaged(f"cannot open: {error.strerror}", file=path) from error
+    try:
+        return Checkpoint.decode(files.pread(fd, CHECKPOINT_SIZE_BYTES, 0))
+    except OSError as error:
+        raise StoreDamaged(f"cannot read: {error.strerror}", file=path) from error
+    finally:
+        files.close(fd)
+
+
+def save_checkpoint(files: Files, path: str, checkpoint: Checkpoint) -> None:
+    """Write and sync the file; raises `OSError`."""
+    fd = files.open(path, create=True)
+    try:
+        write_all(files, fd, checkpoint.encode(), 0)
+        files.data_sync(fd)
+    finally:
+        files.close(fd)
+
+
+def checkpoint_job(
+    files: Files, paths: Iterable[str], checkpoint_path: str, checkpoint: Checkpoint
+) -> Callable[[], Checkpoint]:
+    """The blocking work of a checkpoint: sync what it speaks about, then write it. For a thread; it shares nothing.
+
+    Args:
+        paths: files, and folders ending in a slash. One that is gone by now (a deleted topic) is skipped.
+    """
+    paths = list(paths)
+
+    def run() -> Checkpoint:
+        for path in paths:
+            try:
+                if path.endswith("/"):
+                    files.sync_directory(path)
+                    continue
+                fd = files.open(path)
+                try:
+                    files.data_sync(fd)
+                finally:
+                    files.close(fd)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise FlushFailed(f"cannot sync: {error.strerror}", file=path) from error
+        try:
+            save_checkpoint(files, checkpoint_path, checkpoint)
+        except OSError as error:
+            raise FlushFailed(f"cannot write the checkpoint: {error.strerror}", file=checkpoint_path) from error
+        return checkpoint
+
+    return run

@@ -1,0 +1,209 @@
+"""The port between the store and the file system, and its real implementation.
+
+What it is for: every system call of the store goes through one object, so that tests can put a simulated file
+system with crashes in its place. What it must not do: keep state, or know what the bytes mean.
+
+File descriptors are plain ints. All calls raise `OSError` as the operating system does; the callers turn it into
+`StoreError`s that name the file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from typing import Protocol
+
+
+class Files(Protocol):
+    """System calls on files and folders; paths are absolute text."""
+
+    def open(self, path: str, *, create: bool = False) -> int:
+        """Open for reading and writing; with `create` the file may be new."""
+        ...
+
+    def close(self, fd: int) -> None: ...
+
+    def pwrite(self, fd: int, data: bytes | bytearray | memoryview, offset: int) -> int:
+        """Write at an offset; the count may be short when the disk is full."""
+        ...
+
+    def pread(self, fd: int, size: int, offset: int) -> bytes:
+        """Read at an offset, waiting for the disk; shorter only at the end of the file."""
+        ...
+
+    def pread_cached(self, fd: int, size: int, offset: int) -> bytes | None:
+        """As `pread`, but None instead of waiting for the disk."""
+        ...
+
+    def truncate(self, fd: int, size: int) -> None: ...
+
+    def data_sync(self, fd: int) -> None:
+        """`fdatasync`."""
+        ...
+
+    def sync_directory(self, path: str) -> None:
+        """Make the names in a folder durable."""
+        ...
+
+    def size(self, path: str) -> int:
+        """Length in bytes; raises `FileNotFoundError`."""
+        ...
+
+    def next_data(self, fd: int, offset: int) -> int | None:
+        """Where the next written (not sparse) bytes begin, at or after `offset`; None when there are none."""
+        ...
+
+    def modified_at_ms(self, path: str) -> int: ...
+
+    def entries(self, path: str) -> list[tuple[str, bool]]:
+        """Names in a folder and whether each is a folder, sorted; empty when the folder does not exist."""
+        ...
+
+    def make_directories(self, path: str) -> None: ...
+
+    def rename(self, source: str, target: str) -> None: ...
+
+    def unlink(self, path: str) -> None: ...
+
+    def remove_directory(self, path: str) -> None: ...
+
+    def disk_used_ratio(self, path: str) -> float:
+        """Used part of the file system that holds `path`, 0 to 1; raises when it cannot be told."""
+        ...
+
+
+class RealFiles:
+    """`Files` of this operating system."""
+
+    close = staticmethod(os.close)
+    pwrite = staticmethod(os.pwrite)
+    truncate = staticmethod(os.ftruncate)
+    data_sync = staticmethod(os.fdatasync)
+    rename = staticmethod(os.rename)
+    unlink = staticmethod(os.unlink)
+    remove_directory = staticmethod(os.rmdir)
+
+    def open(self, path: str, *, create: bool = False) -> int:
+        return os.open(path, os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0), 0o644)
+
+    def pread(self, fd: int, size: int, offset: int) -> bytes:
+        data = os.pread(fd, size, offset)
+        if len(data) == size or not data:
+            return data
+        parts = [data]
+        got = len(data)
+        while got < size:  # a signal, or the 2 GiB limit of one call
+            data = os.pread(fd, size - got, offset + got)
+            if not data:
+                break
+            parts.append(data)
+            got += len(data)
+        return b"".join(parts)
+
+    def pread_cached(self, fd: int, size: int, offset: int) -> bytes | None:
+        buffer = bytearray(size)
+        try:
+            got = os.preadv(fd, (buffer,), offset, os.RWF_NOWAIT)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            if error.errno in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+                # A file system that cannot promise not to wait: there is only the waiting read.
+                return self.pread(fd, size, offset)
+            raise
+        if got < size:
+            # Either the end of the file or the end of what is cached; asking again at that place tells which.
+            return None if got == 0 or offset + got < os.fstat(fd).st_size else bytes(buffer[:got])
+        return bytes(buffer)
+
+    def sync_directory(self, path: str) -> None:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def size(self, path: str) -> int:
+        return os.stat(path).st_size
+
+    def next_data(self, fd: int, offset: int) -> int | None:
+        try:
+            return os.lseek(fd, offset, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:
+                return None
+            if error.errno in (errno.EINVAL, errno.EOPNOTSUPP):  # a file system without holes: all of it is data
+                return offset if offset < os.fstat(fd).st_size else None
+            raise
+
+    def modified_at_ms(self, path: str) -> int:
+        return os.stat(path).st_mtime_ns // 1_000_000
+
+    def entries(self, path: str) -> list[tuple[str, bool]]:
+        try:
+            with os.scandir(path) as found:
+                return sorted((entry.name, entry.is_dir()) for entry in found)
+        except FileNotFoundError:
+            return []
+
+    def make_directories(self, path: str) -> None:
+        os.makedirs(path, exist_ok=True)
+
+    def disk_used_ratio(self, path: str) -> float:
+        stat = os.statvfs(path)
+        used = stat.f_blocks - stat.f_bfree
+        usable = stat.f_bavail
+        return used / (used + usable) if used + usable else 0.0
+
+
+def write_all(files: Files, fd: int, data: bytes | bytearray, offset: int) -> None:
+    """Write every byte; a short count is followed by another call, whose error says why.
+
+    Raises:
+        OSError: the disk is full or broken; a part may have been written.
+    """
+    written = files.pwrite(fd, data, offset)
+    if written == len(data):
+        return
+    view = memoryview(data)
+    while written < len(data):
+        count = files.pwrite(fd, view[written:], offset + written)
+        if count == 0:
+            raise OSError(errno.ENOSPC, "nothing more was written")
+        written += count
+
+
+def remove_file(files: Files, path: str) -> None:
+    """Unlink; a file that is already gone is fine."""
+    with contextlib.suppress(FileNotFoundError):
+        files.unlink(path)
+
+
+_CLEAR_BYTES = 1 << 16
+
+
+def clear_from(files: Files, fd: int, offset: int, end: int) -> int:
+    """Overwrite with zeros what was written in `[offset, end)`; holes and zeros stay as they are.
+
+    Stale bytes after a cut must not be found again: a later crash could read them as records that were never
+    acknowledged, since records of equal sizes line up.
+
+    Returns:
+        The number of bytes from the first to the last that was not zero.
+    """
+    first, last = end, offset
+    while offset < end:
+        start = files.next_data(fd, offset)
+        if start is None or start >= end:
+            break
+        chunk = files.pread(fd, min(_CLEAR_BYTES, end - start), start)
+        offset = start + len(chunk)
+        used = chunk.rstrip(b"\0")
+        if used:
+            skipped = len(used) - len(used.lstrip(b"\0"))
+            write_all(files, fd, bytes(len(used) - skipped), start + skipped)
+            first, last = min(first, start + skipped), start + len(used)
+        elif not chunk:
+            break
+    return max(last - first, 0)
