@@ -46,7 +46,7 @@ class DeleteKvConfig(Header):
     RequestCode.GET_KVLIST_BY_NAMESPACE,
     served_by=Role.NAMESRV,
     source="GetKVListByNamespaceRequestHeader 5.5.0",
-    reply_body="KVTable",
+    reply_body="KvTable",
 )
 class GetKvListByNamespace(Header):
     """Ask for all values of one namespace."""

@@ -22,7 +22,7 @@ class RegisterBrokerReply(Header):
     reply=RegisterBrokerReply,
     source="RegisterBrokerRequestHeader 5.5.0",
     body="RegisterBrokerBody (TopicConfigSerializeWrapper below version 39)",
-    reply_body="KVTable of ORDER_TOPIC_CONFIG, or none",
+    reply_body="KvTable of ORDER_TOPIC_CONFIG, or none",
 )
 class RegisterBroker(Header):
     """Register a broker with its topics."""

@@ -12,7 +12,7 @@ from .base import TopicRequest
     RequestCode.GET_BROKER_RUNTIME_INFO,
     served_by=Role.BROKER,
     source="no header class; AdminBrokerProcessor 5.5.0",
-    reply_body="KVTable",
+    reply_body="KvTable",
 )
 class GetBrokerRuntimeInfo(Header):
     """Ask for the broker's counters, rates and positions."""
