@@ -62,11 +62,13 @@ class NoBarrier:
         return None
 
 
-def handles(*headers: type[H]) -> Callable[[Callable[[S, Request, H], Result]], Callable[[S, Request, H], Result]]:
-    """Mark a method as the handler of one or several declared requests of the same shape."""
+def handles(
+    first: type[H], *others: type[Header]
+) -> Callable[[Callable[[S, Request, H], Result]], Callable[[S, Request, H], Result]]:
+    """Mark a method as the handler of one declared request, or of several that have the same attributes."""
 
     def mark(method: Callable[[S, Request, H], Result]) -> Callable[[S, Request, H], Result]:
-        setattr(method, _MARK, headers)
+        setattr(method, _MARK, (first, *others))
         return method
 
     return mark

@@ -45,7 +45,9 @@ def start_logging(name: str, directory: Path, *, beginner: LogBeginner = globalL
     """
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / f"{name}.log"
-    out: Any = LogFile(path.name, str(directory), rotateLength=ROTATE_SIZE_BYTES, maxRotatedFiles=ROTATED_FILES_MAX)
+    out: Any = LogFile(  # type: ignore[no-untyped-call]
+        path.name, str(directory), rotateLength=ROTATE_SIZE_BYTES, maxRotatedFiles=ROTATED_FILES_MAX
+    )
     observer = FilteringLogObserver(
         FileLogObserver(out, _line), [LogLevelFilterPredicate(defaultLogLevel=LogLevel.info)]
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.protocol import ServerFactory
 from twisted.logger import Logger
 
@@ -21,16 +21,35 @@ BACKLOG = 1024
 """Connections the kernel queues for us (`serverSocketBacklog`)."""
 
 
-class _Factory(ServerFactory):
-    noisy = False
+class Listening(ServerFactory):
+    """One port, and what it serves.
 
-    def __init__(self, server: RemotingServer, dispatcher: Dispatcher) -> None:
+    Attributes:
+        dispatcher: Serves new connections; may be set until the first one comes.
+        port: The port listened on.
+    """
+
+    noisy = False
+    dispatcher: Dispatcher
+    port: int
+
+    def __init__(self, server: RemotingServer) -> None:
         self._server = server
-        self._dispatcher = dispatcher
+        self._listening: IListeningPort | None = None
 
     def buildProtocol(self, addr: IAddress | None) -> RemotingConnection:
         """Make the connection of a new peer."""
-        return RemotingConnection(self._dispatcher, self._server.clock, self._server.connections)
+        return RemotingConnection(self.dispatcher, self._server.clock, self._server.connections)
+
+    def begin(self, listening: IListeningPort) -> None:
+        """Note the port that the system gave."""
+        self._listening = listening
+        self.port = int(listening.getHost().port)  # type: ignore[attr-defined]
+
+    def stop(self) -> Deferred[object]:
+        """Accept no more connections."""
+        listening, self._listening = self._listening, None
+        return maybeDeferred(listening.stopListening) if listening is not None else succeed(None)
 
 
 class RemotingServer:
@@ -46,29 +65,29 @@ class RemotingServer:
         self._reactor = reactor
         self.clock = clock
         self._bind_address = bind_address
-        self._ports: list[IListeningPort] = []
+        self._ports: list[Listening] = []
         self.connections: set[RemotingConnection] = set()
 
-    def listen(self, port: int, dispatcher: Dispatcher) -> int:
-        """Serve `dispatcher` on a port; 0 lets the system choose.
+    def listen(self, port: int, dispatcher: Dispatcher | None = None) -> Listening:
+        """Take a port; 0 lets the system choose.
 
-        Returns:
-            The port listened on.
+        Nothing is accepted before the reactor runs on, so the dispatcher may be set on what is returned.
 
         Raises:
             twisted.internet.error.CannotListenError: The port is in use or not allowed.
         """
-        listening = self._reactor.listenTCP(
-            port, _Factory(self, dispatcher), backlog=BACKLOG, interface=self._bind_address
-        )
+        listening = Listening(self)
+        if dispatcher is not None:
+            listening.dispatcher = dispatcher
+        listening.begin(self._reactor.listenTCP(port, listening, backlog=BACKLOG, interface=self._bind_address))
         self._ports.append(listening)
-        return int(listening.getHost().port)  # type: ignore[attr-defined]
+        return listening
 
     async def stop_listening(self) -> None:
         """Accept no more connections; the ones that are open go on."""
         ports, self._ports = self._ports, []
         for port in ports:
-            await _settled(port.stopListening())
+            await port.stop()
 
     def close_idle(self) -> None:
         """Close connections that were silent for `IDLE_TIMEOUT_S`. Called every few seconds."""
@@ -89,7 +108,3 @@ class RemotingServer:
             waited += 0.02
         for connection in list(self.connections):
             connection.abort()
-
-
-def _settled(result: object) -> Deferred[object]:
-    return maybeDeferred(lambda: result)

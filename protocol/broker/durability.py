@@ -43,6 +43,7 @@ class GroupCommit:
         self._timeout_s = timeout_ms / 1000
         self._waiting: deque[tuple[int, float, Deferred[int]]] = deque()
         self._syncing: Deferred[Any] | None = None
+        self._on_ended: list[Deferred[None]] = []
         self.failed: BaseException | None = None
 
     def when_flushed(self, position: int) -> Deferred[int]:
@@ -59,11 +60,15 @@ class GroupCommit:
             self.flush()
         return answer
 
-    def flush(self) -> Deferred[Any] | None:
-        """Start a sync if there is something to sync and none is running; give the running one."""
+    def flush(self, least_pages: int = 0) -> Deferred[Any] | None:
+        """Start a sync if there is something to sync and none is running; give the running one.
+
+        Args:
+            least_pages: Leave it when fewer pages than this were written since the last one.
+        """
         if self._syncing is not None or self.failed is not None:
             return self._syncing
-        job = self._store.flush_plan()
+        job = self._store.flush_plan(least_pages)
         if job is None:
             self._answer()
             return None
@@ -71,14 +76,27 @@ class GroupCommit:
         done.addCallbacks(self._synced, self._sync_failed)
         return done
 
+    async def drained(self) -> None:
+        """Wait until no sync is running."""
+        while self._syncing is not None:
+            ended: Deferred[None] = Deferred()
+            self._on_ended.append(ended)
+            await ended
+
     def expire(self) -> None:
         """Answer those who waited too long. Called a few times a second."""
         now = self._clock.seconds()
         while self._waiting and self._waiting[0][1] <= now:
             self._waiting.popleft()[2].callback(ResponseCode.FLUSH_DISK_TIMEOUT)
 
-    def _synced(self, position: int) -> None:
+    def _ended(self) -> None:
         self._syncing = None
+        on_ended, self._on_ended = self._on_ended, []
+        for ended in on_ended:
+            ended.callback(None)
+
+    def _synced(self, position: int) -> None:
+        self._ended()
         self._store.flushed(position)
         self._answer()
         if self._waiting:
@@ -90,9 +108,10 @@ class GroupCommit:
             self._waiting.popleft()[2].callback(ResponseCode.SUCCESS)
 
     def _sync_failed(self, failure: Failure) -> None:
-        self._syncing = None
+        assert failure.value is not None
         self.failed = failure.value
-        self._store.refuse_writes(f"a sync of the commit log failed: {failure.getErrorMessage()}")
+        self._store.flush_failed(failure.value)
+        self._ended()
         _log.critical(
             "the commit log cannot be synced, nothing is acknowledged until a restart: {error}",
             error=failure.getErrorMessage(),

@@ -16,7 +16,7 @@ from rmqd.store.errors import StoreError
 from rmqwire.codes import RequestCode, ResponseCode
 from rmqwire.errors import MalformedMessage, RequestError
 from rmqwire.hashing import tags_code
-from rmqwire.message import SYS_FLAG_MULTI_TAGS, BatchEntry, split_batch
+from rmqwire.message import SYS_FLAG_MULTI_TAGS, BatchEntry, decode_properties, message_keys, split_batch
 from rmqwire.requests.send import SendBatchMessage, SendMessage, SendMessageV2
 
 from .send_checks import RETRY_PREFIX, check_topic, pick_queue
@@ -147,6 +147,11 @@ class SendHandlers:
             reconsume_times=header.reconsume_times or 0,
         )
 
+        def answer(code: int) -> bytes:
+            return self._replies.stored(
+                request.opaque, code, put.physical_offset, queue_id, put.queue_offset, unique_key
+            )
+
         def finish(failed: Exception | None) -> Result:
             if failed is not None:
                 return self._store_refused(failed)
@@ -154,15 +159,7 @@ class SendHandlers:
             wait = None
             if self._when_safe is not None and properties.get("WAIT") != "false":
                 wait = self._when_safe(put.physical_offset + put.size)
-            if wait is None:
-                return self._replies.stored(
-                    request.opaque, 0, put.physical_offset, queue_id, put.queue_offset, unique_key
-                )
-            return wait.addCallback(
-                lambda code: self._replies.stored(
-                    request.opaque, code, put.physical_offset, queue_id, put.queue_offset, unique_key
-                )
-            )
+            return answer(0) if wait is None else wait.addCallback(answer)
 
         return Staged(finish)
 
@@ -188,28 +185,30 @@ class SendHandlers:
         sys_flag = header.sys_flag
         if config.topic_filter_type == "MULTI_TAG":
             sys_flag |= SYS_FLAG_MULTI_TAGS
-        put = self._store.stage_batch(
+        entries = _split(request.body)
+        properties = [decode_properties(entry.properties) for entry in entries]
+        puts = self._store.stage_batch(
             topic,
             queue_id,
-            _split(request.body),
+            entries,
+            tags_codes=[tags_code(each.get("TAGS")) for each in properties],
+            keys=[message_keys(each) for each in properties],
             sys_flag=sys_flag,
             born_timestamp=header.born_timestamp,
             born_host=request.connection.born_host,
             reconsume_times=header.reconsume_times or 0,
         )
 
+        def answer(code: int) -> bytes:
+            offsets = (put.physical_offset for put in puts)
+            return self._replies.stored_batch(request.opaque, code, offsets, queue_id, puts[0].queue_offset)
+
         def finish(failed: Exception | None) -> Result:
             if failed is not None:
                 return self._store_refused(failed)
-            self._stats.put(topic, len(put.physical_offsets), put.size)
-            wait = self._when_safe(put.end) if self._when_safe is not None else None
-            if wait is None:
-                return self._replies.stored_batch(request.opaque, 0, put.physical_offsets, queue_id, put.queue_offset)
-            return wait.addCallback(
-                lambda code: self._replies.stored_batch(
-                    request.opaque, code, put.physical_offsets, queue_id, put.queue_offset
-                )
-            )
+            self._stats.put(topic, len(puts), sum(put.size for put in puts))
+            wait = self._when_safe(puts[-1].physical_offset + puts[-1].size) if self._when_safe is not None else None
+            return answer(0) if wait is None else wait.addCallback(answer)
 
         return Staged(finish)
 
@@ -233,6 +232,9 @@ class SendHandlers:
 
 def _split(body: bytes) -> list[BatchEntry]:
     try:
-        return split_batch(body)
+        entries = split_batch(body)
     except MalformedMessage as cause:
         raise RequestError(f"the batch cannot be read: {cause}", ResponseCode.MESSAGE_ILLEGAL) from cause
+    if not entries:
+        raise RequestError("the batch holds no message", ResponseCode.MESSAGE_ILLEGAL)
+    return entries

@@ -14,9 +14,11 @@ from rmqwire.errors import RequestError
 if TYPE_CHECKING:
     from rmqd.protocol.dispatch import Request
     from rmqwire.bodies import TopicConfig
-    from rmqwire.requests.send import SendMessage, SendMessageV2
+    from rmqwire.requests.send import SendBatchMessage, SendMessage, SendMessageV2
 
     from .topics import TopicTable
+
+    Header = SendMessage | SendMessageV2 | SendBatchMessage
 
 NOT_ALLOWED_TO_SEND = frozenset(
     (
@@ -40,7 +42,12 @@ _UNIT_SUB = 2
 
 
 def check_topic(
-    topics: TopicTable, request: Request, header: SendMessage | SendMessageV2, *, broker_permission: int, broker_ip: str
+    topics: TopicTable,
+    request: Request,
+    header: Header,
+    *,
+    broker_permission: int,
+    broker_ip: str,
 ) -> TopicConfig:
     """Find, or create, the topic of a send.
 
@@ -63,7 +70,7 @@ def check_topic(
     return config
 
 
-def _create(topics: TopicTable, request: Request, header: SendMessage | SendMessageV2) -> TopicConfig:
+def _create(topics: TopicTable, request: Request, header: Header) -> TopicConfig:
     name = header.topic
     fault = topics.validate(name)
     if fault:

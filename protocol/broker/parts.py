@@ -1,0 +1,200 @@
+"""The parts of a broker, made once and given to each other.
+
+Only construction: what each part needs is visible here, and nowhere else. `handlers` is what the dispatcher serves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rmqd.conf import BrokerRole, FlushDiskType
+from rmqd.protocol.client import RemotingClient, tcp_endpoints
+from rmqd.protocol.clocks import wall_clock_ms
+from rmqd.protocol.dispatch import Dispatcher
+from rmqd.store.statefile import StateFile
+from rmqwire.declare import Role
+from rmqwire.message import encode_host
+
+from .clients import ConsumerRegistry, ProducerRegistry
+from .durability import GroupCommit
+from .groups import SubscriptionGroups
+from .holds import PullHolds
+from .locks import QueueLocks
+from .offsets import ConsumerOffsets
+from .pull import PullHandlers, PullSettings
+from .pull_checks import PullChecks
+from .registration import BrokerAddress, Registration
+from .send import SendHandlers, SendSettings
+from .send_properties import PropertyRules
+from .send_replies import SendReplies
+from .stats import BrokerStats
+from .topics import TopicSettings, TopicTable
+from .unique_id import UniqueIds
+
+if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
+
+    from rmqd.conf import BrokerOptions
+    from rmqd.store.messagestore import MessageStore
+
+
+class BrokerParts:
+    """Everything between the ports and the store.
+
+    Args:
+        options: The configuration.
+        store: Open.
+        reactor: Clock and connector.
+        run_in_thread: For what waits for the disk.
+        address: `brokerIP1:listenPort`.
+
+    Raises:
+        StoreError: A state file cannot be read.
+    """
+
+    def __init__(
+        self,
+        options: BrokerOptions,
+        store: MessageStore,
+        reactor: Any,
+        run_in_thread: Callable[..., Deferred[Any]],
+        address: str,
+    ) -> None:
+        broker = options.broker
+        self.options = options
+        self.store = store
+        self._run_in_thread = run_in_thread
+        self._config_dir = Path(options.store.store_path_root_dir) / "config"
+        self.stats = BrokerStats(broker.broker_cluster_name, wall_clock_ms)
+        self.topics = TopicTable(
+            self._file("topics.json"),
+            TopicSettings(
+                broker_name=broker.broker_name,
+                cluster_name=broker.broker_cluster_name,
+                auto_create_topic_enable=broker.auto_create_topic_enable,
+                default_topic_queue_nums=broker.default_topic_queue_nums,
+                cluster_topic_enable=broker.cluster_topic_enable,
+                broker_topic_enable=broker.broker_topic_enable,
+                trace_topic_enable=broker.trace_topic_enable,
+                msg_trace_topic_name=broker.msg_trace_topic_name,
+                revive_queue_num=broker.revive_queue_num,
+                timer_wheel_enable=options.store.timer_wheel_enable,
+            ),
+            wall_clock_ms,
+            run_in_thread,
+        )
+        self.groups = SubscriptionGroups(
+            self._file("subscriptionGroup.json"),
+            wall_clock_ms,
+            run_in_thread,
+            auto_create=broker.auto_create_subscription_group,
+            create_system_groups=broker.enable_create_sys_group,
+        )
+        self.offsets = ConsumerOffsets(
+            self._file("consumerOffset.json"),
+            wall_clock_ms,
+            run_in_thread,
+            version_step=broker.consumer_offset_update_version_step,
+            server_side_reset=broker.use_server_side_reset_offset,
+        )
+        self.consumers = ConsumerRegistry(reactor, notify_enabled=broker.notify_consumer_ids_changed_enable)
+        self.producers = ProducerRegistry(reactor)
+        self.locks = QueueLocks(reactor)
+        self.holds = PullHolds(reactor)
+        store.on_arrival = self.holds.arrived
+        self.group_commit = GroupCommit(store, run_in_thread, reactor, options.store.sync_flush_timeout)
+        self.client = RemotingClient(tcp_endpoints(reactor), Dispatcher(Role.CLIENT, ()), reactor)
+        self.registration = self._registration(reactor, address)
+        self.topics.on_changed.append(self.registration.topics_changed)
+        self.send_settings = SendSettings(
+            broker_permission=broker.broker_permission,
+            broker_ip=broker.broker_ip1,
+            max_message_size=options.store.max_message_size,
+            start_accept_send_request_at_ms=broker.start_accept_send_request_time_stamp,
+            is_slave=options.store.broker_role is BrokerRole.SLAVE,
+        )
+        self.pull_settings = PullSettings(
+            long_polling_enable=broker.long_polling_enable,
+            short_polling_time_ms=broker.short_polling_time_mills,
+            lite_pull_message_enable=broker.lite_pull_message_enable,
+            slave_read_enable=broker.slave_read_enable,
+            broker_ip=broker.broker_ip1,
+        )
+        self.pull_checks = PullChecks(
+            self.topics,
+            self.groups,
+            self.consumers,
+            broker_ip=broker.broker_ip1,
+            broker_permission=broker.broker_permission,
+            enable_property_filter=broker.enable_property_filter,
+        )
+        self.handlers = self._handlers(address)
+
+    def _file(self, name: str) -> StateFile:
+        return StateFile(self._config_dir / name)
+
+    def _registration(self, reactor: Any, address: str) -> Registration:
+        broker, store = self.options.broker, self.options.store
+        ha_host = broker.broker_ip2
+        return Registration(
+            BrokerAddress(
+                cluster=broker.broker_cluster_name,
+                name=broker.broker_name,
+                broker_id=broker.broker_id,
+                address=address,
+                ha_server_address=f"{ha_host}:{store.ha_listen_port}",
+            ),
+            self.topics,
+            [each.strip() for each in (broker.namesrv_addr or "").split(";") if each.strip()],
+            self.client,
+            reactor,
+            period_ms=broker.register_name_server_period,
+            force_register=broker.force_register,
+            timeout_ms=broker.register_broker_timeout_mills,
+            broker_permission=lambda: broker.broker_permission,
+            compressed=broker.compressed_register,
+            split_size=broker.split_registration_size if broker.enable_split_registration else 0,
+            acting_master=broker.enable_slave_acting_master,
+            heartbeat_interval_ms=broker.broker_heartbeat_interval,
+            not_active_timeout_ms=broker.broker_not_active_timeout_millis,
+            old_name_servers=broker.compatible_with_old_name_srv,
+        )
+
+    def _handlers(self, address: str) -> list[object]:
+        broker = self.options.broker
+        ip, _, port = address.rpartition(":")
+        host = encode_host(ip, int(port))
+        sync_flush = self.options.store.flush_disk_type is FlushDiskType.SYNC_FLUSH
+        return [
+            SendHandlers(
+                self.store,
+                self.topics,
+                self.send_settings,
+                SendReplies(host, broker.region_id, broker.trace_on),
+                PropertyRules(broker.region_id, broker.trace_on, broker.broker_cluster_name),
+                self.stats,
+                wall_clock_ms,
+                UniqueIds(host[:-4], wall_clock_ms),
+                self.group_commit.when_flushed if sync_flush else None,
+            ),
+            PullHandlers(
+                self.store,
+                self.pull_checks,
+                self.offsets,
+                self.holds,
+                self.stats,
+                self.pull_settings,
+                self._run_in_thread,
+            ),
+        ]
+
+    async def save_all(self) -> None:
+        """Bring every state file up to date.
+
+        Raises:
+            StoreError: One of them cannot be written.
+        """
+        for state in (self.topics, self.groups, self.offsets):
+            await state.saved()

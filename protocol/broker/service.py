@@ -1,0 +1,123 @@
+"""A broker as one object: its store, its state, its ports, its timers.
+
+Puts the parts together and runs them; decides nothing itself. May take the global reactor; everything below is given
+what it needs. Source: `BrokerController` (5.5.0).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+from twisted.python.threadpool import ThreadPool
+
+from rmqd.protocol.clocks import wall_clock_ms
+from rmqd.protocol.dispatch import Dispatcher
+from rmqd.protocol.server import RemotingServer
+from rmqd.store.messagestore import MessageStore
+from rmqwire.declare import Role
+from rmqwire.message import encode_host
+
+from .listening import listen_pair
+from .parts import BrokerParts
+from .store_options import store_options
+from .upkeep import Upkeep
+
+if TYPE_CHECKING:
+    from rmqd.conf import BrokerOptions
+
+_log = Logger()
+
+VIP_REFUSED = frozenset((11, 361, 200050, 200052, 200054, 200055, 200070))
+"""Codes that the VIP port (listenPort - 2) does not serve: whatever may be held."""
+
+DISK_THREADS = 4
+
+
+class Broker:
+    """One broker.
+
+    Args:
+        options: Its configuration. `listenPort` 0 takes any free port.
+        reactor: Twisted's global one when left out.
+
+    Attributes:
+        name: `brokerName`.
+        address: `brokerIP1:listenPort`, once started.
+        port: The main port, once started.
+        vip_port: `port - 2`.
+    """
+
+    def __init__(self, options: BrokerOptions, reactor: Any = None) -> None:
+        if reactor is None:
+            from twisted.internet import reactor as global_reactor
+
+            reactor = global_reactor
+        self.options = options
+        self.name = options.broker.broker_name
+        self._reactor = reactor
+        self._threads = ThreadPool(0, DISK_THREADS, name=f"{self.name} disk")
+        self._server = RemotingServer(reactor, reactor, options.server.bind_address)
+        self._upkeep: Upkeep
+        self.port = 0
+        self.vip_port = 0
+        self.address = ""
+        self.store: MessageStore
+        self.parts: BrokerParts
+
+    async def start(self) -> None:
+        """Listen, open the store, load the state, register with the name servers.
+
+        Returns once every name server has answered or has failed to.
+
+        Raises:
+            CannotListenError: A port is in use.
+            StoreError: The store or a state file cannot be used; the message names it.
+        """
+        main, vip = await listen_pair(self._server, self.options.server.listen_port)
+        self.port, self.vip_port = main.port, vip.port
+        self.options.server.listen_port = self.port
+        ip = self.options.broker.broker_ip1
+        self.address = f"{ip}:{self.port}"
+        try:
+            self.store = MessageStore(
+                store_options(self.options, encode_host(ip, self.port)), wall_clock_ms=wall_clock_ms
+            )
+            report = self.store.open()
+            for line in report.lines:
+                _log.info("{line}", line=line)
+            try:
+                self._threads.start()
+                self.parts = BrokerParts(self.options, self.store, self._reactor, self.run_in_thread, self.address)
+                main.dispatcher = Dispatcher(Role.BROKER, self.parts.handlers, barrier=self.store)
+                vip.dispatcher = main.dispatcher.without(VIP_REFUSED)
+            except BaseException:
+                self._threads.stop()
+                self.store.close()
+                raise
+        except BaseException:
+            await self._server.stop_listening()
+            raise
+        self._upkeep = Upkeep(self.options, self.store, self.parts, self._server, self.run_in_thread)
+        self._upkeep.begin(self._reactor)
+        await self.parts.registration.start()
+
+    async def stop(self) -> None:
+        """Stop accepting, answer what is in hand, write everything down, and leave the name servers."""
+        await self._server.stop_listening()
+        await self.parts.registration.stop()
+        self.parts.holds.release_all()
+        await self._server.close_all()
+        await self.parts.client.stop()
+        await self._upkeep.end()
+        await self.parts.group_commit.drained()
+        await self.parts.save_all()
+        self.store.close()
+        self._threads.stop()
+
+    def run_in_thread(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Deferred[Any]:
+        """Run something that waits for the disk where the reactor does not wait with it."""
+        return deferToThreadPool(self._reactor, self._threads, call, *args, **kwargs)
