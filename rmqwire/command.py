@@ -6,16 +6,28 @@ class. Source: `RemotingCommand`, `RemotingSerializable` (4.7.0, 5.5.0).
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any, TypeVar
 
 import msgspec
 
-from .codes import LANGUAGES, OUR_VERSION
+from .codes import OUR_VERSION
 from .declare import Header, NoFields
-from .errors import MalformedHeader, MissingField, UnknownSerialization
+from .dialect_reader import NOT_STANDARD
+from .errors import UnknownSerialization
 from .frames import JSON, ROCKETMQ, Frame, encode_frame
 from .header_binary import decode_binary, encode_binary
+from .header_json import decode_lenient, decode_standard, ext_of, from_ext, language_of, read_ext, typed_decoder
+
+__all__ = [
+    "FLAG_ONEWAY",
+    "FLAG_RESPONSE",
+    "LANGUAGE",
+    "RemotingCommand",
+    "decode_command",
+    "encode_command",
+    "ext_of",
+    "new_request",
+]
 
 FLAG_RESPONSE = 1
 FLAG_ONEWAY = 2
@@ -25,21 +37,6 @@ LANGUAGE = "JAVA"
 
 H = TypeVar("H", bound=Header)
 C = TypeVar("C", bound="RemotingCommand")
-_NO_RAW = msgspec.Raw(b"")
-
-
-class _JsonHeader(msgspec.Struct, rename="camel"):
-    code: int = 0
-    flag: int = 0
-    opaque: int = 0
-    version: int = 0
-    language: str | int | None = None
-    remark: str | None = None
-    ext_fields: msgspec.Raw = _NO_RAW
-
-
-_decode_json = msgspec.json.Decoder(_JsonHeader, strict=False).decode
-_decode_ext = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class RemotingCommand:
@@ -94,7 +91,7 @@ class RemotingCommand:
         self.serialization = serialization
 
     def __repr__(self) -> str:
-        return f"<RemotingCommand code={self.code} opaque={self.opaque} flag={self.flag} ext={self.ext} body={len(self.body)} B>"
+        return f"<RemotingCommand code={self.code} opaque={self.opaque} flag={self.flag} body={len(self.body)} B>"
 
     @property
     def is_response(self) -> bool:
@@ -112,75 +109,25 @@ class RemotingCommand:
             MalformedHeader: `extFields` is not an object.
         """
         if self._ext is None:
-            self._ext = _read_ext(self._raw) if self._raw else {}
+            self._ext = read_ext(self._raw) if self._raw else {}
         return self._ext
 
     def header(self, declared: type[H]) -> H:
         """Read the ext fields as a declared header class.
 
-        Numbers that do not parse leave the field at its default and unknown fields are skipped, as in Java.
+        Numbers that do not parse leave the field at its default and unknown fields are skipped, as in Java. Unlike
+        Java, `1` is true as well, and whole numbers may be written `1.0`.
 
         Raises:
             MissingField: A required field is absent or unreadable.
+            MalformedHeader: `extFields` is not an object.
         """
         if self._raw:
             try:
-                return _typed_decoder(declared).decode(self._raw)  # type: ignore[no-any-return]
-            except msgspec.MsgspecError:  # numbers for text, bad numbers, absent fields: field by field
-                return _lenient(declared, self.ext)
-        try:
-            return msgspec.convert(self._ext or {}, declared, strict=False)
-        except msgspec.ValidationError:
-            return _lenient(declared, self._ext or {})
-
-
-@cache
-def _typed_decoder(declared: type[Header]) -> msgspec.json.Decoder[Any]:
-    return msgspec.json.Decoder(declared, strict=False)
-
-
-def _read_ext(raw: bytes | msgspec.Raw) -> dict[str, str]:
-    try:
-        fields = _decode_ext(raw)
-    except msgspec.MsgspecError as cause:
-        raise MalformedHeader(f"extFields: {cause}") from cause
-    return {key: _text(value) for key, value in fields.items() if value is not None}
-
-
-def _text(value: object) -> str:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int | float):
-        return str(value)
-    return msgspec.json.encode(value).decode()
-
-
-@cache
-def _fields(declared: type[Header]) -> tuple[msgspec.structs.FieldInfo, ...]:
-    return msgspec.structs.fields(declared)
-
-
-def _lenient(declared: type[H], ext: dict[str, str]) -> H:
-    values: dict[str, Any] = {}
-    for field in _fields(declared):
-        text = ext.get(field.encode_name)
-        if text is not None:
-            try:
-                values[field.name] = _convert(text, field.type)
-                continue
-            except msgspec.ValidationError:
-                pass  # as Java: a value that does not parse counts as absent
-        if field.required:
-            raise MissingField(f"the header field {field.encode_name} is missing or not valid")
-    return declared(**values)
-
-
-def _convert(text: str, kind: Any) -> Any:
-    if kind is bool or kind == (bool | None):
-        return text.lower() == "true"
-    return msgspec.convert(text.strip() if kind is not str else text, kind, strict=False)
+                return typed_decoder(declared).decode(self._raw)  # type: ignore[no-any-return]
+            except NOT_STANDARD:  # numbers for text, bad numbers, absent fields: field by field
+                pass
+        return from_ext(declared, self.ext)
 
 
 def decode_command(frame: Frame, kind: type[C] = RemotingCommand) -> C:  # type: ignore[assignment]
@@ -200,18 +147,17 @@ def decode_command(frame: Frame, kind: type[C] = RemotingCommand) -> C:  # type:
     command.serialization = serialization
     if serialization == JSON:
         try:
-            parsed = _decode_json(header)
-        except (msgspec.MsgspecError, RecursionError) as cause:
-            raise MalformedHeader(f"JSON header: {cause}") from cause
+            parsed = decode_standard(header)
+        except NOT_STANDARD:
+            parsed = decode_lenient(header)
         command.code = parsed.code
         command.flag = parsed.flag
         command.opaque = parsed.opaque
         command.version = parsed.version
         language = parsed.language
-        command.language = language if language.__class__ is str else _language(language)
+        command.language = language if language.__class__ is str else language_of(language)
         command.remark = parsed.remark
-        raw = parsed.ext_fields
-        command._raw = b"" if raw == b"null" else raw
+        command._raw = parsed.ext_fields
         command._ext = None
     elif serialization == ROCKETMQ:
         code, language_name, version, opaque, flag, remark, ext = decode_binary(header)
@@ -226,22 +172,6 @@ def decode_command(frame: Frame, kind: type[C] = RemotingCommand) -> C:  # type:
     else:
         raise UnknownSerialization(f"serialization {serialization}")
     return command
-
-
-def _language(ordinal: object) -> str | None:
-    if isinstance(ordinal, int) and 0 <= ordinal < len(LANGUAGES):
-        return LANGUAGES[ordinal]
-    return None
-
-
-def ext_of(header: Header) -> dict[str, str]:
-    """Write a header's fields as ext fields: absent ones left out, values as Java's `toString`."""
-    ext: dict[str, str] = {}
-    for field in _fields(type(header)):
-        value = getattr(header, field.name)
-        if value is not None:
-            ext[field.encode_name] = value if value.__class__ is str else _text(value)
-    return ext
 
 
 def encode_command(command: RemotingCommand) -> bytes:

@@ -35,7 +35,12 @@ _WORDS = {"true": True, "false": False, "null": None, "undefined": None, "NaN": 
 _OPENERS = "{["
 _REF = "$ref"
 
+_BARE_INTEGER = re.compile(rb'("[^"\\]*(?:\\.[^"\\]*)*")|(?<=[{,\s])(-?\d+)(?=\s*:)', re.DOTALL)
+
 _decode = msgspec.json.Decoder().decode
+
+NOT_STANDARD = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for text that is not standard JSON of the expected types."""
 
 
 class BeanMap:
@@ -71,11 +76,23 @@ def loads(data: bytes) -> Any:
     """
     try:
         tree = _decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        tree = _Reader(str(data, "utf-8", "replace")).whole()
+    except NOT_STANDARD:
+        try:
+            tree = _decode(quote_integer_keys(data))
+        except NOT_STANDARD:
+            tree = _Reader(str(data, "utf-8", "replace")).whole()
     if b"$ref" in data:
         return _resolve(tree, len(data))
     return tree
+
+
+def quote_integer_keys(data: bytes) -> bytes:
+    """Quote the bare integer keys of a text that is standard JSON but for them, as tables of offsets are."""
+    return _BARE_INTEGER.sub(_quote, data)
+
+
+def _quote(match: re.Match[bytes]) -> bytes:
+    return match[1] or b'"' + match[2] + b'"'
 
 
 class _Reader:

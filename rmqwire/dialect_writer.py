@@ -15,6 +15,7 @@ from math import isfinite
 from typing import Any
 
 import msgspec
+from msgspec import inspect
 
 from .dialect_reader import BeanMap
 
@@ -81,6 +82,9 @@ class _Writer:
             raise TypeError(f"{kind.__name__} is not written as JSON")
 
     def members(self, value: msgspec.Struct, line: str) -> None:
+        if not line and is_plain(value.__class__):
+            self.emit(msgspec.json.encode(value, order="sorted").decode())
+            return
         inner = line + self.indent if line else ""
         before = "{"
         for name, attribute in members_of(value.__class__):
@@ -95,12 +99,12 @@ class _Writer:
         inner = line + self.indent if line else ""
         before = "{"
         for key, member in pairs:
-            self.emit(before + inner)
-            if key.__class__ is str or not isinstance(key, int):
-                self.value(key, inner)
+            if key.__class__ is int:
+                self.emit(f'{before}{inner}"{key}":' if self.standard else f"{before}{inner}{key}:")
             else:
-                self.emit(f'"{key}"' if self.standard else str(key))
-            self.emit(":")
+                self.emit(before + inner)
+                self.value(key, inner)
+                self.emit(":")
             self.value(member, inner)
             before = ","
         self.emit("{}" if before == "{" else line + "}")
@@ -143,3 +147,22 @@ def java_double(value: float) -> str:
     if power < 0:
         return f"{minus}0.{'0' * (-power - 1)}{text}"
     return f"{minus}{text[: power + 1].ljust(power + 1, '0')}.{text[power + 1 :] or '0'}"
+
+
+@cache
+def is_plain(kind: type[msgspec.Struct]) -> bool:
+    """Say whether msgspec writes a struct as Java does: only text as keys of maps, no doubles, no second names."""
+    return _plain(inspect.type_info(kind))
+
+
+def _plain(kind: inspect.Type) -> bool:
+    if isinstance(kind, inspect.StructType):
+        written_from: Mapping[str, str] = getattr(kind.cls, "WRITTEN_FROM", {})
+        return not written_from and all(_plain(field.type) for field in kind.fields)
+    if isinstance(kind, inspect.DictType):
+        return isinstance(kind.key_type, inspect.StrType) and _plain(kind.value_type)
+    if isinstance(kind, inspect.ListType):
+        return _plain(kind.item_type)
+    if isinstance(kind, inspect.UnionType):
+        return all(_plain(member) for member in kind.types)
+    return isinstance(kind, inspect.StrType | inspect.IntType | inspect.BoolType | inspect.NoneType | inspect.BytesType)

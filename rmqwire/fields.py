@@ -1,7 +1,4 @@
-"""The types that header fields are declared with, and how Java writes and reads them.
-
-Source: `RemotingCommand.makeCustomHeaderToNet` / `decodeCommandCustomHeader`, 4.7.0 and 5.5.0.
-"""
+"""The types that the fields of headers and bodies are declared with."""
 
 from __future__ import annotations
 
@@ -17,12 +14,3 @@ i32 = Annotated[int, msgspec.Meta(ge=I32_MIN, le=I32_MAX)]
 # msgspec takes bounds up to a signed 64-bit integer and reads larger numbers as floats or errors of its own.
 i64 = Annotated[int, msgspec.Meta(ge=I64_MIN, le=I64_MAX)]
 """Java long."""
-
-
-def to_wire(value: object) -> str:
-    """Write one field as Java's `toString` does: `true`/`false`, decimal numbers, text as it is."""
-    if value is True:
-        return "true"
-    if value is False:
-        return "false"
-    return str(value)

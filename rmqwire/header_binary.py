@@ -26,22 +26,29 @@ def decode_binary(header: bytes) -> BinaryHeader:
 
     Returns:
         Code, language (None when the byte is unknown), version, opaque, flag, remark, ext fields. An entry of zero
-        length reads back as absent, as in Java.
+        length reads back as absent, and bytes that are not UTF-8 as U+FFFD, as in Java.
 
     Raises:
-        MalformedHeader: Lengths that leave the header, or text that is not UTF-8.
+        MalformedHeader: Lengths that leave the header.
     """
     try:
         code, language, version, opaque, flag, remark_size = _HEAD.unpack_from(header)
         at = 17
         remark = None
         if remark_size:
-            remark = str(_take(header, at, remark_size), "utf-8")
+            remark = str(_take(header, at, remark_size), "utf-8", "replace")
             at += remark_size
         (ext_size,) = _unpack_length(header, at)
         at += 4
-        ext = _decode_ext(_take(header, at, ext_size)) if ext_size else None
-    except (error, UnicodeDecodeError) as cause:
+        if ext_size:
+            ext_bytes = _take(header, at, ext_size)
+            try:
+                ext = _decode_ext(ext_bytes, "strict")
+            except UnicodeDecodeError:
+                ext = _decode_ext(ext_bytes, "replace")
+        else:
+            ext = None
+    except error as cause:
         raise MalformedHeader(f"binary header of {len(header)} bytes: {cause}") from cause
     return (
         code,
@@ -60,7 +67,7 @@ def _take(data: bytes, at: int, size: int) -> bytes:
     return data[at : at + size]
 
 
-def _decode_ext(data: bytes) -> dict[str, str]:
+def _decode_ext(data: bytes, errors: str) -> dict[str, str]:
     ext: dict[str, str] = {}
     at, end = 0, len(data)
     while at < end:
@@ -71,7 +78,8 @@ def _decode_ext(data: bytes) -> dict[str, str]:
             raise MalformedHeader(f"ext fields of {end} bytes hold an entry of {key_size}+{value_size} bytes at {at}")
         next_at = value_at + value_size
         if value_size:
-            ext[str(data[at + 2 : value_at - 4], "utf-8")] = str(data[value_at:next_at], "utf-8")
+            key = str(data[at + 2 : value_at - 4], "utf-8", errors)
+            ext[key] = str(data[value_at:next_at], "utf-8", errors)
         at = next_at
     return ext
 

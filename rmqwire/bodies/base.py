@@ -7,9 +7,10 @@ from functools import cache
 from typing import Any, ClassVar, TypeVar
 
 import msgspec
-from msgspec import inspect
 
 from rmqwire.dialect import BeanMap, dumps, loads, pretty
+from rmqwire.dialect_reader import NOT_STANDARD, quote_integer_keys
+from rmqwire.dialect_writer import is_plain
 from rmqwire.errors import MalformedBody
 from rmqwire.fields import i32
 
@@ -36,9 +37,16 @@ class Body(msgspec.Struct, rename="camel", kw_only=True, omit_defaults=True):
         Raises:
             MalformedBody: No JSON, or members of other types.
         """
+        if b'"$ref"' in data:  # fastjson 1 writes a second occurrence of an object as a reference
+            return cls.of_tree(loads(data))
+        decode = _decoder(cls)
         try:
-            return _decoder(cls)(data)  # type: ignore[no-any-return]
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return decode(data)  # type: ignore[no-any-return]
+        except NOT_STANDARD:
+            pass
+        try:
+            return decode(quote_integer_keys(data))  # type: ignore[no-any-return]
+        except NOT_STANDARD:
             return cls.of_tree(loads(data))
 
     @classmethod
@@ -55,7 +63,7 @@ class Body(msgspec.Struct, rename="camel", kw_only=True, omit_defaults=True):
 
     def encode(self, *, quoted_integer_keys: bool = False) -> bytes:
         """Write the body compactly, members sorted; `quoted_integer_keys` gives standard JSON."""
-        if _is_plain(self.__class__):
+        if is_plain(self.__class__):
             return msgspec.json.encode(self, order="sorted")
         return dumps(self, quoted_integer_keys=quoted_integer_keys)
 
@@ -118,22 +126,3 @@ def _convertible(node: Any) -> Any:
 @cache
 def _decoder(kind: type[Body]) -> Callable[[bytes], Any]:
     return msgspec.json.Decoder(kind, strict=False).decode
-
-
-@cache
-def _is_plain(kind: type[Body]) -> bool:
-    """Say whether msgspec writes a body as Java does: no map with other keys than text, no doubles, no second names."""
-    return _plain(inspect.type_info(kind))
-
-
-def _plain(kind: inspect.Type) -> bool:
-    if isinstance(kind, inspect.StructType):
-        written_from: Mapping[str, str] = getattr(kind.cls, "WRITTEN_FROM", {})
-        return not written_from and all(_plain(field.type) for field in kind.fields)
-    if isinstance(kind, inspect.DictType):
-        return isinstance(kind.key_type, inspect.StrType) and _plain(kind.value_type)
-    if isinstance(kind, inspect.ListType):
-        return _plain(kind.item_type)
-    if isinstance(kind, inspect.UnionType):
-        return all(_plain(member) for member in kind.types)
-    return isinstance(kind, inspect.StrType | inspect.IntType | inspect.BoolType | inspect.NoneType | inspect.BytesType)
