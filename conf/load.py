@@ -49,8 +49,8 @@ class BrokerOptions:
         AuthConfig,
     )
 
-    def __init__(self, reading: Reading, surroundings: Surroundings, file: Path | None) -> None:
-        values = reading.values
+    def __init__(self, reading: Reading, file: Path | None) -> None:
+        values, surroundings = reading.values, reading.surroundings
         self.broker = BrokerConfig(surroundings, values.get(BrokerConfig))
         self.server = NettyServerConfig(surroundings, values.get(NettyServerConfig))
         self.client = NettyClientConfig(surroundings, values.get(NettyClientConfig))
@@ -63,7 +63,17 @@ class BrokerOptions:
 
     @property
     def groups(self) -> tuple[OptionGroup, ...]:
-        return (self.broker, self.server, self.client, self.store, self.auth)
+        return (*self.live_groups, self.auth)
+
+    @property
+    def live_groups(self) -> tuple[OptionGroup, ...]:
+        """Those that requests print and change; not `auth`, as in Java: it holds credentials."""
+        return (self.broker, self.server, self.client, self.store)
+
+    @property
+    def black_list(self) -> frozenset[str]:
+        """Keys that no request may change."""
+        return _black_list(self.broker.config_black_list, "brokerConfigPath", "rocketmqHome", "configBlackList")
 
     @property
     def vip_listen_port(self) -> int:
@@ -87,8 +97,6 @@ class BrokerOptions:
             self.store.ha_listen_port = self.server.listen_port + 1
         root = self.store.store_path_root_dir
         self.store.store_path_commit_log = self.store.store_path_commit_log or f"{root}/commitlog"
-        self.store.store_path_epoch_file = self.store.store_path_epoch_file or f"{root}/epochFileCheckpoint"
-        self.store.store_path_broker_identity = self.store.store_path_broker_identity or f"{root}/brokerIdentity"
         self.auth.config_name = self.broker.broker_name
         self.auth.cluster_name = self.broker.broker_cluster_name
         self.auth.auth_config_path = f"{root}/config"
@@ -120,8 +128,8 @@ class NamesrvOptions:
 
     GROUPS: tuple[type[OptionGroup], ...] = (NamesrvConfig, NettyServerConfig, NettyClientConfig)
 
-    def __init__(self, reading: Reading, surroundings: Surroundings, file: Path | None) -> None:
-        values = reading.values
+    def __init__(self, reading: Reading, file: Path | None) -> None:
+        values, surroundings = reading.values, reading.surroundings
         self.namesrv = NamesrvConfig(surroundings, values.get(NamesrvConfig))
         self.server = NettyServerConfig(surroundings, values.get(NettyServerConfig))
         self.client = NettyClientConfig(surroundings, values.get(NettyClientConfig))
@@ -138,9 +146,24 @@ class NamesrvOptions:
         return (self.namesrv, self.server, self.client)
 
     @property
+    def live_groups(self) -> tuple[OptionGroup, ...]:
+        """Those that requests print and change."""
+        return self.groups
+
+    @property
+    def black_list(self) -> frozenset[str]:
+        """Keys that no request may change."""
+        fixed = ("configBlackList", "configStorePath", "kvConfigPath", "rocketmqHome")
+        return _black_list(self.namesrv.config_black_list, *fixed)
+
+    @property
     def update_file(self) -> str:
         """The file that an update at run time rewrites."""
         return self.namesrv.config_store_path
+
+
+def _black_list(configured: str, *fixed: str) -> frozenset[str]:
+    return frozenset(fixed) | frozenset(filter(None, configured.split(";")))
 
 
 def load_broker_options(
@@ -161,8 +184,7 @@ def load_broker_options(
     Raises:
         ConfError: for a file that cannot be read, a wrong value, or values that cannot be together.
     """
-    reading = _read(BrokerOptions.GROUPS, file, overrides)
-    return BrokerOptions(reading, surroundings or Surroundings(environ), file)
+    return BrokerOptions(_read(BrokerOptions.GROUPS, file, overrides, surroundings or Surroundings(environ)), file)
 
 
 def load_namesrv_options(
@@ -173,12 +195,16 @@ def load_namesrv_options(
     surroundings: Surroundings | None = None,
 ) -> NamesrvOptions:
     """The options of a name server; arguments and errors as those of `load_broker_options`."""
-    reading = _read(NamesrvOptions.GROUPS, file, overrides)
-    return NamesrvOptions(reading, surroundings or Surroundings(environ), file)
+    return NamesrvOptions(_read(NamesrvOptions.GROUPS, file, overrides, surroundings or Surroundings(environ)), file)
 
 
-def _read(groups: tuple[type[OptionGroup], ...], file: Path | None, overrides: Mapping[str, str]) -> Reading:
-    reading = Reading(groups)
+def _read(
+    groups: tuple[type[OptionGroup], ...],
+    file: Path | None,
+    overrides: Mapping[str, str],
+    surroundings: Surroundings,
+) -> Reading:
+    reading = Reading(groups, surroundings)
     entries: list[Given] = []
     if file is not None:
         name = str(file)

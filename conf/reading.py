@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from .option import Option, OptionGroup
+    from .surroundings import Surroundings
 
     Index = Mapping[str, list[tuple[type[OptionGroup], Option]]]
 
@@ -47,8 +48,9 @@ class Reading:
         notices: one line each.
     """
 
-    def __init__(self, groups: Iterable[type[OptionGroup]]) -> None:
+    def __init__(self, groups: Iterable[type[OptionGroup]], surroundings: Surroundings) -> None:
         self.index: Index = index_of(tuple(groups))
+        self.surroundings = surroundings
         self.values: dict[type[OptionGroup], dict[str, Any]] = {}
         self.source: dict[str, Given] = {}
         self.extra: dict[str, str] = {}
@@ -84,9 +86,13 @@ class Reading:
             self.values.setdefault(group, {})[option.name] = value
         self.source[key] = given
         option = owners[0][1]
-        if not option.settable:
+        if given.key in option.aliases:
+            self.notices.append(f"{given.place}: {given.key} is an old spelling and read as {option.key}")
+        if any(fact.acted for _, fact in owners) or value == option.compute_default(self.surroundings):
+            pass
+        elif not option.settable:
             self.notices.append(f"{given.place}: {given.key} has no effect; the official servers do not read it")
-        elif not any(fact.acted for _, fact in owners) and option.show(value) != default_text(option):
+        else:
             self.notices.append(f"{given.place}: {given.key} is known but has no effect yet")
         if "${" in given.text or given.text.startswith("~"):
             self.notices.append(f"{given.place}: {given.key} is taken as it stands; neither ~ nor ${{}} is expanded")
@@ -116,13 +122,6 @@ def parse(option: Option, given: Given) -> tuple[Any, str]:
     return adjusted, f"{given.place}: {given.key} {option.show(value)} is not allowed, {option.show(adjusted)} is used"
 
 
-def default_text(option: Option) -> str | None:
-    """The default as text, or None where it depends on the machine."""
-    from .option import Computed
-
-    return None if isinstance(option.default, Computed) else option.show(option.default)
-
-
 def index_of(groups: tuple[type[OptionGroup], ...]) -> Index:
     """All spellings of all keys of some classes; a key that is in several classes sets all of them, as in Java."""
     index = _INDEXES.get(groups)
@@ -130,7 +129,8 @@ def index_of(groups: tuple[type[OptionGroup], ...]) -> Index:
         index = {}
         for group in groups:
             for option in group.OPTIONS.values():
-                for key in (option.key, *option.aliases):
+                # the printed key, too: it is what an official server writes when it rewrites the file
+                for key in {option.key, option.printed_key, *option.aliases}:
                     index.setdefault(key, []).append((group, option))
         _INDEXES[groups] = index
     return index

@@ -74,6 +74,4 @@ class BrokerThreads(OptionGroup):
     high_speed_mode = boolean(False, "Never read by the official broker either.")
     enable_net_work_flow_control = boolean(False, "Limit the network traffic.")
     enable_fast_channel_event_process = boolean(False, "Handle closed connections of clients in a table by connection.")
-    olate_log_enable = boolean(
-        False, "Write the logs of each broker of a host into a folder of its own.", printed_key="isolateLogEnable"
-    )
+    isolate_log_enable = boolean(False, "Write the logs of each broker of a host into a folder of its own.")

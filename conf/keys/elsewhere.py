@@ -6,10 +6,21 @@ _CONTROLLER = "the controller reads it, which is not served here"
 _TIERED_STORE = "the tiered store plug-in reads it, which cannot be loaded here"
 _UNTIL_4 = "brokers of version 4 read it, version 5 no longer does"
 _ADDRESS_SERVER = "it names an HTTP server of name server addresses, which is not asked here"
+_NOBODY = "it stands in many sample files, but brokers of versions 4 and 5 do not read it"
 
 NOT_OURS: dict[str, str] = {
     "rmqAddressServerDomain": _ADDRESS_SERVER,
     "rmqAddressServerSubGroup": _ADDRESS_SERVER,
+    **dict.fromkeys(
+        (
+            "abortFile",
+            "checkTransactionMessageEnable",
+            "storeCheckpoint",
+            "storePathConsumeQueue",
+            "storePathIndex",
+        ),
+        _NOBODY,
+    ),
     **dict.fromkeys(
         (
             "commercialBigCount",

@@ -25,15 +25,11 @@ class StoreFiles(OptionGroup):
     store_path_dledger_commit_log = optional_text(
         "Folder of the DLedger log.", key="storePathDLedgerCommitLog", important=True
     )
-    store_path_epoch_file = text(
-        Computed("<storePathRootDir>/epochFileCheckpoint", lambda _: ""),
-        "File of the epochs in controller mode.",
-        important=True,
+    store_path_epoch_file = optional_text(
+        "File of the epochs in controller mode; epochFileCheckpoint under the root unless set.", important=True
     )
-    store_path_broker_identity = text(
-        Computed("<storePathRootDir>/brokerIdentity", lambda _: ""),
-        "File of the broker's number in controller mode.",
-        important=True,
+    store_path_broker_identity = optional_text(
+        "File of the broker's number in controller mode; brokerIdentity under the root unless set.", important=True
     )
     mapped_file_size_commit_log = int32(
         1_073_741_824,
