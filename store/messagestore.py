@@ -545,6 +545,20 @@ class MessageStore:
         with _Readers(self, allow_cold) as (queue_reader, log_reader):
             return self._reading.store_timestamp(queue, offset, queue_reader, log_reader)
 
+    def physical_offset(self, topic: str, queue_id: int, offset: int) -> int:
+        """Where in the log the message of a logical offset begins; -1 when there is none.
+
+        Raises:
+            StoreError: the files cannot be read.
+        """
+        queue = self.queues.find(topic, queue_id)
+        if queue is None or not queue.min_offset <= offset < queue.max_offset:
+            return -1
+        try:
+            return self.queues.unit(queue, offset)[0]
+        except FileNotFoundError:
+            return -1
+
     def queue_ids(self, topic: str) -> list[int]:
         """The queues of a topic that have or had messages, ascending."""
         return self.queues.queue_ids(topic)

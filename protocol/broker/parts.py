@@ -18,13 +18,18 @@ from rmqwire.declare import Role
 from rmqwire.message import encode_host
 
 from .clients import ConsumerRegistry, ProducerRegistry
+from .consumer_offsets import ConsumerOffsetHandlers
 from .durability import GroupCommit
 from .groups import SubscriptionGroups
+from .heartbeat import HeartbeatHandlers
 from .holds import PullHolds
 from .locks import QueueLocks
+from .lookup import LookupHandlers
 from .offsets import ConsumerOffsets
 from .pull import PullHandlers, PullSettings
 from .pull_checks import PullChecks
+from .queue_locks import QueueLockHandlers
+from .reading import ColdReads
 from .registration import BrokerAddress, Registration
 from .send import SendHandlers, SendSettings
 from .send_properties import PropertyRules
@@ -188,6 +193,24 @@ class BrokerParts:
                 self.pull_settings,
                 self._run_in_thread,
             ),
+            *self._state_handlers(),
+        ]
+
+    def _state_handlers(self) -> list[object]:
+        broker = self.options.broker
+        reads = ColdReads(self._run_in_thread)
+        return [
+            HeartbeatHandlers(
+                self.consumers,
+                self.producers,
+                self.groups,
+                self.topics,
+                wall_clock_ms,
+                reject_pull_consumers=broker.reject_pull_consumer_enable,
+            ),
+            ConsumerOffsetHandlers(self.offsets, self.groups, self.topics, self.consumers, self.store),
+            QueueLockHandlers(self.locks),
+            LookupHandlers(self.store, reads),
         ]
 
     async def save_all(self) -> None:
