@@ -93,6 +93,7 @@ class BrokerOptions:
         given = reading.source
         if "listenPort" not in given:
             self.server.listen_port = BROKER_PORT
+        self.broker.listen_port = self.server.listen_port  # Java leaves 6888 there and prints it
         if self.store.ha_listen_port == 0 and self.server.listen_port > 0:
             self.store.ha_listen_port = self.server.listen_port + 1
         root = self.store.store_path_root_dir

@@ -16,6 +16,7 @@ from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 
 from rmqd.conf import ConfError, load_broker_options, load_namesrv_options
+from rmqd.conf.show import show_options
 from rmqd.store.errors import StoreError
 
 from .logs import default_log_dir, say, start_logging
@@ -36,7 +37,7 @@ def run_namesrv(config_file: Path | None, print_all: bool, log_dir: Path | None)
     """Run a name server until SIGTERM or SIGINT."""
     options = _options(lambda: load_namesrv_options(config_file))
     if print_all:
-        say(options.to_properties().rstrip("\n"))
+        say(show_options(options).rstrip("\n"))
         return
     _begin_log("namesrv", log_dir, options.notices)
 
@@ -56,7 +57,7 @@ def run_broker(
     overrides = {"namesrvAddr": namesrv_addr} if namesrv_addr else {}
     options = _options(lambda: load_broker_options(config_file, overrides))
     if print_all or print_important:
-        say(options.to_properties(important_only=print_important).rstrip("\n"))
+        say(show_options(options, important_only=print_important).rstrip("\n"))
         return
     _begin_log("broker", log_dir, options.notices)
 
