@@ -1,0 +1,1 @@
+"""Official clients and servers driven against ours. Never packaged; needs a JDK, Maven and (for its cases) Go."""

@@ -1,0 +1,87 @@
+package rmqdriver;
+
+import java.util.List;
+import java.util.Map;
+import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
+import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyContext;
+import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
+import org.apache.rocketmq.client.consumer.listener.ConsumeOrderlyContext;
+import org.apache.rocketmq.client.consumer.listener.ConsumeOrderlyStatus;
+import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
+import org.apache.rocketmq.client.consumer.listener.MessageListenerOrderly;
+import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
+import org.apache.rocketmq.common.message.MessageExt;
+import org.apache.rocketmq.remoting.protocol.heartbeat.MessageModel;
+
+/** Command "push_consumer": prints one "received" line for each message before it acknowledges it. */
+final class Consumers {
+    private Consumers() {
+    }
+
+    static void register() {
+        Driver.command("push_consumer", Consumers::pushConsumer);
+    }
+
+    private static Map<String, Object> pushConsumer(Args args) throws Exception {
+        final String name = args.text("name");
+        DefaultMQPushConsumer consumer = new DefaultMQPushConsumer(args.text("group"));
+        consumer.setNamesrvAddr(args.text("namesrv"));
+        consumer.setInstanceName(name);
+        consumer.setConsumeFromWhere(from(args.text("from", "first")));
+        if (args.has("timestamp")) {
+            consumer.setConsumeTimestamp(args.text("timestamp"));
+        }
+        consumer.setMessageModel(args.flag("broadcasting") ? MessageModel.BROADCASTING : MessageModel.CLUSTERING);
+        consumer.setConsumeMessageBatchMaxSize(args.integer("batch", 1));
+        consumer.setConsumeThreadMin(4);
+        consumer.setConsumeThreadMax(4);
+        consumer.subscribe(args.text("topic"), args.text("expression", "*"));
+        final long pauseMs = args.number("pause_ms", 0);
+        if (args.flag("orderly")) {
+            consumer.registerMessageListener(new MessageListenerOrderly() {
+                @Override
+                public ConsumeOrderlyStatus consumeMessage(List<MessageExt> messages, ConsumeOrderlyContext context) {
+                    received(name, messages, pauseMs);
+                    return ConsumeOrderlyStatus.SUCCESS;
+                }
+            });
+        } else {
+            consumer.registerMessageListener(new MessageListenerConcurrently() {
+                @Override
+                public ConsumeConcurrentlyStatus consumeMessage(List<MessageExt> messages, ConsumeConcurrentlyContext context) {
+                    received(name, messages, pauseMs);
+                    return ConsumeConcurrentlyStatus.CONSUME_SUCCESS;
+                }
+            });
+        }
+        consumer.start();
+        Driver.STARTED.put(name, consumer);
+        return Driver.line("started", "name", name, "client_id", consumer.buildMQClientId());
+    }
+
+    private static ConsumeFromWhere from(String word) {
+        if (word.equals("first")) {
+            return ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET;
+        }
+        if (word.equals("timestamp")) {
+            return ConsumeFromWhere.CONSUME_FROM_TIMESTAMP;
+        }
+        return ConsumeFromWhere.CONSUME_FROM_LAST_OFFSET;
+    }
+
+    /** pause_ms stands for the work of a slow listener: it keeps messages in flight while a case changes the group. */
+    static void received(String consumer, List<MessageExt> messages, long pauseMs) {
+        for (MessageExt message : messages) {
+            Map<String, Object> line = Driver.line("received", "consumer", consumer);
+            line.putAll(Messages.tell(message));
+            Driver.print(line);
+        }
+        if (pauseMs > 0) {
+            try {
+                Thread.sleep(pauseMs);
+            } catch (InterruptedException stopped) {
+                Thread.currentThread().interrupt();
+            }
+        }
+    }
+}

@@ -1,0 +1,38 @@
+package rmqdriver;
+
+import java.io.ByteArrayOutputStream;
+import java.io.PrintStream;
+import java.util.List;
+import java.util.Map;
+import org.apache.rocketmq.tools.command.MQAdminStartup;
+
+/** Command "mqadmin": the official mqadmin's own entry point, in this JVM, with what it prints as the answer. */
+final class Tools {
+    private Tools() {
+    }
+
+    static void register() {
+        Driver.command("mqadmin", Tools::mqadmin);
+    }
+
+    private static synchronized Map<String, Object> mqadmin(Args args) throws Exception {
+        List<Object> words = args.list("args");
+        String[] argv = new String[words.size()];
+        for (int i = 0; i < argv.length; i++) {
+            argv[i] = words.get(i).toString();
+        }
+        PrintStream out = System.out;
+        PrintStream err = System.err;
+        ByteArrayOutputStream printed = new ByteArrayOutputStream();
+        ByteArrayOutputStream complained = new ByteArrayOutputStream();
+        System.setOut(new PrintStream(printed, true, "UTF-8"));
+        System.setErr(new PrintStream(complained, true, "UTF-8"));
+        try {
+            MQAdminStartup.main0(argv, null);
+        } finally {
+            System.setOut(out);
+            System.setErr(err);
+        }
+        return Driver.line("printed", "out", printed.toString("UTF-8"), "err", complained.toString("UTF-8"));
+    }
+}

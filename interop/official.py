@@ -1,0 +1,83 @@
+"""Official name servers and brokers of a version, as children of this process.
+
+with official.name_server("5.5.0", folder / "ns") as ns, official.broker("5.5.0", folder / "b", ns.address) as b: ...
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from interop import jvm
+from interop.jars import classpath
+from interop.process import Process
+from interop.server import Broker, NameServer, write_properties
+
+BROKER_OPTIONS = ["-Xms256m", "-Xmx1g", "-Xmn128m"]
+NAME_SERVER_OPTIONS = ["-Xms64m", "-Xmx256m", "-XX:+UseSerialGC"]
+
+
+class OfficialNameServer(NameServer):
+    """The official name server of one version."""
+
+    def __init__(self, version: str, folder: Path, port: int | None = None, options: list[str] | None = None) -> None:
+        super().__init__(folder, port)
+        self.version = version
+        self.options = NAME_SERVER_OPTIONS if options is None else options
+
+    def launch(self) -> Process:
+        home = jvm.java_home_folder(self.folder / "home")
+        file = write_properties(self.folder / "namesrv.conf", {"listenPort": self.port, "rocketmqHome": home})
+        argv = jvm.command(
+            classpath(self.version), "org.apache.rocketmq.namesrv.NamesrvStartup", "-c", str(file),
+            options=self.options, user_home=home,
+        )  # fmt: skip
+        return Process(argv, log=self.folder / "namesrv.out", env=jvm.environment(home))
+
+
+class OfficialBroker(Broker):
+    """The official broker of one version."""
+
+    def __init__(
+        self, version: str, folder: Path, name_servers: str, properties: Mapping[str, object] | None = None,
+        port: int | None = None, options: list[str] | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(folder, name_servers, properties, port)
+        self.version = version
+        self.options = BROKER_OPTIONS if options is None else options
+
+    def launch(self) -> Process:
+        home = jvm.java_home_folder(self.folder / "home")
+        argv = jvm.command(
+            classpath(self.version), "org.apache.rocketmq.broker.BrokerStartup", "-c", str(self.write_configuration()),
+            options=self.options, user_home=home,
+        )  # fmt: skip
+        return Process(argv, log=self.folder / "broker.out", env=jvm.environment(home))
+
+
+@contextlib.contextmanager
+def name_server(
+    version: str, folder: Path, port: int | None = None, options: list[str] | None = None
+) -> Iterator[OfficialNameServer]:
+    """Run an official name server until the block ends; `options` are JVM options instead of the small defaults."""
+    server = OfficialNameServer(version, folder, port, options)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.kill()
+
+
+@contextlib.contextmanager
+def broker(
+    version: str, folder: Path, name_servers: str, properties: Mapping[str, object] | None = None,
+    port: int | None = None, options: list[str] | None = None,
+) -> Iterator[OfficialBroker]:  # fmt: skip
+    """Run an official broker until the block ends; `properties` overrule those of `interop.server.Broker`."""
+    server = OfficialBroker(version, folder, name_servers, properties, port, options)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.kill()
