@@ -106,6 +106,9 @@ class BrokerOptions:
 
     def _adjust_identity(self, reading: Reading) -> None:
         given = reading.source
+        role = self.store.broker_role
+        if role is not BrokerRole.ASYNC_MASTER:
+            self.notices.append(f"{given['brokerRole'].place}: brokerRole {role.name}: nothing is replicated yet")
         dledger = self.store.enable_dleger_commit_log
         if dledger and self.broker.enable_controller_mode:
             raise given["enableControllerMode"].wrong("false, as enableDLegerCommitLog is true")
@@ -113,7 +116,7 @@ class BrokerOptions:
             self.broker.broker_id = -1
         elif self.broker.enable_controller_mode:
             return
-        elif self.store.broker_role is not BrokerRole.SLAVE:
+        elif role is not BrokerRole.SLAVE:
             if self.broker.broker_id != MASTER_ID:
                 self.notices.append(f"{given['brokerId'].place}: brokerId 0 is used, as a master has no other")
             self.broker.broker_id = MASTER_ID

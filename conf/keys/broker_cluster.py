@@ -8,8 +8,12 @@ from rmqd.conf.option import OptionGroup, boolean, int32, int64, text
 class BrokerCluster(OptionGroup):
     """Slaves that act as masters, controllers, static topics."""
 
-    broker_heartbeat_interval = int32(1000, "ms", "Time between two heartbeats to the name servers or controllers.")
-    broker_not_active_timeout_millis = int64(10_000, "ms", "A broker that is silent for so long counts as gone.")
+    broker_heartbeat_interval = int32(
+        1000, "ms", "Time between two heartbeats to the name servers or controllers.", acted=True
+    )
+    broker_not_active_timeout_millis = int64(
+        10_000, "ms", "A broker that is silent for so long counts as gone.", acted=True
+    )
     sync_broker_member_group_period = int32(1000, "ms", "Time between two looks at who else has this broker's name.")
     clean_offline_broker_interval = int32(30_000, "ms", "Never read by the official broker either.")
     enable_slave_acting_master = boolean(False, "Let the slave with the lowest number stand in for its master.")

@@ -21,26 +21,24 @@ class BrokerConsume(OptionGroup):
         True, "Tell the consumers of a group when one comes or goes.", acted=True
     )
     real_time_notify_consumer_change = boolean(True, "Tell them at once rather than once in a while.")
-    channel_expired_timeout = int64(
-        120_000, "ms", "A client that is silent for so long is forgotten.", acted=True, low=1
-    )
+    channel_expired_timeout = int64(120_000, "ms", "A client that is silent for so long is forgotten.", low=1)
     subscription_expired_timeout = int64(
-        600_000, "ms", "A subscription that is not repeated for so long is forgotten.", acted=True, low=1
+        600_000, "ms", "A subscription that is not repeated for so long is forgotten.", low=1
     )
-    reject_pull_consumer_enable = boolean(False, "Refuse consumers that pull by hand.")
-    lite_pull_message_enable = boolean(True, "Serve consumers of the lite pull API.")
-    slave_read_enable = boolean(False, "Let a slave serve those who have fallen behind.")
+    reject_pull_consumer_enable = boolean(False, "Refuse consumers that pull by hand.", acted=True)
+    lite_pull_message_enable = boolean(True, "Serve consumers of the lite pull API.", acted=True)
+    slave_read_enable = boolean(False, "Let a slave serve those who have fallen behind.", acted=True)
     disable_consume_if_consumer_read_slowly = boolean(False, "Stop a group that has fallen too far behind.")
     consumer_fallbehind_threshold = int64(17_179_869_184, "bytes", "What too far behind means.")
     transfer_msg_by_heap = boolean(True, "Copy messages to the heap rather than send from the mapped file.")
     use_server_side_reset_offset = boolean(
-        True, "Keep a reset of offsets in the broker until the consumer comes for it."
+        True, "Keep a reset of offsets in the broker until the consumer comes for it.", acted=True
     )
     consumer_offset_update_version_step = int64(
-        500, "changes", "Raise the data version of the consumer offsets after so many changes."
+        500, "changes", "Raise the data version of the consumer offsets after so many changes.", acted=True
     )
     delay_offset_update_version_step = int64(
-        200, "changes", "Raise the data version of the delay offsets after so many changes."
+        200, "changes", "Raise the data version of the delay offsets after so many changes.", acted=True
     )
     persist_consumer_offset_incrementally = boolean(
         False, "Write only the changed offsets, where they are kept in RocksDB."

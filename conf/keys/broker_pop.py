@@ -15,7 +15,9 @@ class BrokerPop(OptionGroup):
     pop_long_polling_force_notify_interval = int64(
         800, "messages", "Wake a held pop after so many messages that its filter passes over."
     )
-    revive_queue_num = int32(8, "queues", "Queues of the topic that holds check points and acknowledgements.")
+    revive_queue_num = int32(
+        8, "queues", "Queues of the topic that holds check points and acknowledgements.", acted=True
+    )
     revive_interval = int64(1000, "ms", "Pause between two rounds over that topic.")
     revive_max_slow = int64(3, "rounds", "Rounds without progress after which the pause grows no more.")
     revive_scan_time = int64(10_000, "ms", "Longest round.")

@@ -60,16 +60,14 @@ class BrokerTopics(OptionGroup):
     trace_topic_enable = boolean(False, "Have the topic of message traces.", important=True, acted=True)
     trace_on = boolean(True, "Tell clients with every pull and send that traces are wanted.", acted=True)
     region_id = text("DefaultRegion", "Region named in the properties of every message, for traces.", acted=True)
-    reject_transaction_message = boolean(
-        False, "Answer NO_PERMISSION to transactional messages.", important=True, acted=True
-    )
+    reject_transaction_message = boolean(False, "Answer NO_PERMISSION to transactional messages.", important=True)
     validate_system_topic_when_update_topic = boolean(
         True, "Refuse to create or change a topic with a reserved name.", acted=True
     )
     clear_retry_topic_when_delete_topic = boolean(
-        True, "Delete the retry topics of pop consumers together with their topic."
+        True, "Delete the retry topics of pop consumers together with their topic.", acted=True
     )
-    enable_mixed_message_type = boolean(False, "Let a topic take messages of several kinds.")
+    enable_mixed_message_type = boolean(False, "Let a topic take messages of several kinds.", acted=True)
     register_name_server_period = int32(
         30_000,
         "ms",
@@ -89,16 +87,16 @@ class BrokerTopics(OptionGroup):
     )
     fetch_name_srv_addr_by_dns_lookup = boolean(False, "Look the name servers up in DNS.", important=True)
     fetch_namesrv_addr_interval = int64(10_000, "ms", "Time between two fetches of the list of name servers.")
-    compatible_with_old_name_srv = boolean(True, "Send what name servers of version 4 understand.")
+    compatible_with_old_name_srv = boolean(True, "Send what name servers of version 4 understand.", acted=True)
     enable_single_topic_register = boolean(False, "Register a created or changed topic alone, at once.")
-    enable_split_registration = boolean(False, "Spread a registration over several requests.")
-    split_registration_size = int32(800, "topics", "Most topics in one request of a spread registration.")
-    enable_split_metadata = boolean(True, "Send topics to a slave in several parts.")
-    split_metadata_size = int32(2000, "topics", "Most topics in one part.")
+    enable_split_registration = boolean(False, "Spread a registration over several requests.", acted=True)
+    split_registration_size = int32(800, "topics", "Most topics in one request of a spread registration.", acted=True)
+    enable_split_metadata = boolean(True, "Send topics to a slave in several parts.", acted=True)
+    split_metadata_size = int32(2000, "topics", "Most topics in one part.", acted=True)
     start_accept_send_request_time_stamp = int64(0, "ms since 1970", "Refuse messages before this moment.", acted=True)
     message_store_plug_in = text("", "Java classes that are put in front of the store; they cannot be loaded here.")
     enable_register_producer = boolean(True, "Keep a list of producers by their heartbeats.")
-    enable_create_sys_group = boolean(True, "Create the consumer groups that the broker itself uses.")
+    enable_create_sys_group = boolean(True, "Create the consumer groups that the broker itself uses.", acted=True)
     config_black_list = text(
         "configBlackList;brokerConfigPath", "Keys, separated by ;, that a running broker refuses to change.", acted=True
     )

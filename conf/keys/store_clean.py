@@ -20,12 +20,8 @@ class StoreClean(OptionGroup):
         72, "h", "Age at which a file of the commit log is old.", important=True, acted=True, low=0
     )
     clean_resource_interval = int32(10_000, "ms", "Time between two looks for old files.", acted=True, low=1)
-    delete_commit_log_files_interval = int32(
-        100, "ms", "Pause between two deletions of commit log files.", acted=True, low=0
-    )
-    delete_consume_queue_files_interval = int32(
-        100, "ms", "Pause between two deletions of consume queue files.", acted=True, low=0
-    )
+    delete_commit_log_files_interval = int32(100, "ms", "Pause between two deletions of commit log files.", low=0)
+    delete_consume_queue_files_interval = int32(100, "ms", "Pause between two deletions of consume queue files.", low=0)
     delete_file_batch_max = int32(10, "files", "Most files deleted in one go.", important=True, acted=True, low=1)
     destroy_maped_file_interval_forcibly = int32(120_000, "ms", "How long a file that is still read is left undeleted.")
     redelete_hanged_file_interval = int32(120_000, "ms", "Time between two attempts to delete such a file.")

@@ -18,19 +18,15 @@ class StoreFlush(OptionGroup):
     flush_interval_commit_log = int32(
         500, "ms", "Time between two flushes of the commit log.", important=True, acted=True, low=1
     )
-    flush_commit_log_timed = boolean(True, "Sleep that long rather than wait for messages.", important=True, acted=True)
+    flush_commit_log_timed = boolean(True, "Sleep that long rather than wait for messages.", important=True)
     flush_commit_log_least_pages = int32(
         4, "pages", "Flush only if so many pages of 4 KiB are unflushed.", acted=True, low=0
     )
     flush_commit_log_thorough_interval = int32(
         10_000, "ms", "Flush whatever there is after so long.", acted=True, low=1
     )
-    flush_interval_consume_queue = int32(
-        1000, "ms", "Time between two flushes of the consume queues.", acted=True, low=1
-    )
-    flush_consume_queue_least_pages = int32(
-        2, "pages", "Flush only if so many pages of 4 KiB are unflushed.", acted=True, low=0
-    )
+    flush_interval_consume_queue = int32(1000, "ms", "Time between two flushes of the consume queues.", low=1)
+    flush_consume_queue_least_pages = int32(2, "pages", "Flush only if so many pages of 4 KiB are unflushed.", low=0)
     flush_consume_queue_thorough_interval = int32(
         60_000, "ms", "Flush whatever there is after so long.", acted=True, low=1
     )

@@ -36,7 +36,7 @@ class StoreHa(OptionGroup):
     ha_flow_control_enable = boolean(False, "Limit what is sent to a slave.", important=True)
     max_ha_transfer_byte_in_second = int64(104_857_600, "bytes/s", "Most bytes sent to a slave.")
     slave_timeout = int32(3000, "ms", "Longest wait of a SYNC_MASTER send for its replicas.")
-    offset_check_in_slave = boolean(False, "Let a slave refuse offsets that it does not have.")
+    offset_check_in_slave = boolean(False, "Let a slave refuse offsets that it does not have.", acted=True)
     in_sync_replicas = int32(
         1, "replicas", "Replicas, the master among them, that must have a SYNC_MASTER send.", important=True
     )
