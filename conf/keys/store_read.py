@@ -35,7 +35,9 @@ class StoreRead(OptionGroup):
         16_000, "bytes", "Most of a consume queue that one pull filters through.", acted=True, low=20
     )
     max_msgs_num_batch = int32(64, "messages", "Most messages found by one look-up of a key.", acted=True, low=1)
-    default_query_max_num = int32(32, "messages", "Most messages found by one look-up of a unique key.", low=1)
+    default_query_max_num = int32(
+        32, "messages", "Most messages found by one look-up of a unique key.", low=1, acted=True
+    )
     travel_cq_file_num_when_get_message = int32(1, "files", "Most files of a consume queue that one pull goes through.")
     pull_batch_max_message_count = int32(160, "messages", "Never read by 5.5.")
     max_consume_queue_scan = int32(20_000, "entries", "Entries scanned to estimate a lag.")
