@@ -5,10 +5,10 @@ queue i64 | 16 store time of the index i64 | 24 master flushed offset i64 | 32 c
 offset up to which the consume queues are complete i64`, then zeros. 4.7 knows the first three, 5.3 five, 5.5 six;
 what is beyond is ignored by all.
 
-The last 32 bytes are ours: `mark 8 | consume queue offset i64 | index offset i64 | crc i32 | 0 i32`. Below these two
-offsets everything derived was synced, which the official fields do not promise. A broker that does not know the mark
-leaves it; it stays true, as what was complete remains so, unless that broker cut the log: recovery checks that a
-record really begins there.
+The last 48 bytes are ours: `mark 8 | synced offset i64 | index offset i64 | index file i64 | index count i32 | 0 i32 |
+crc i32 | 0 i32`. Below these offsets log, queues and index were synced, which the official fields do not promise.
+A broker that does not know the mark leaves it; it stays true, as what was complete remains so, unless that broker cut
+the log: recovery checks that a record really begins there.
 
 Crash guarantee: the file is one page and written at once, after the sync of what it speaks about. A torn one is found
 by the crc, and recovery then trusts nothing.
@@ -28,9 +28,13 @@ from .files import Files, write_all
 
 CHECKPOINT_SIZE_BYTES = 4096
 _FIELDS = struct.Struct(">qqqqqq")
-_MARK = struct.Struct(">8sqqii")
+_MARK = struct.Struct(">8sqqqiiii")
 _MARK_TEXT = b"rmqd-cq1"
 _MARK_AT = CHECKPOINT_SIZE_BYTES - _MARK.size
+
+
+def _mark_checksum(page: bytes | bytearray) -> int:
+    return crc32(page[_MARK_AT : _MARK_AT + 40]) & 0x7FFFFFFF
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,8 +49,12 @@ class Checkpoint:
     consume_queue_offset: int = 0
     synced_offset: int | None = None
     """Ours: below it, log and consume queues are synced and complete; None when the mark is absent or torn."""
-    index_synced_offset: int = 0
+    index_offset: int = 0
     """Ours: below it, the index is synced and complete."""
+    index_file: int = 0
+    """Ours: the name of the newest index file as a number; 0 when there was none."""
+    index_count: int = 0
+    """Ours: the entry count of that file."""
 
     def min_timestamp(self) -> int:
         """The store time up to which an official broker takes log and queues as complete.
@@ -69,9 +77,9 @@ class Checkpoint:
             self.consume_queue_offset,
         )
         if self.synced_offset is not None:
-            _MARK.pack_into(page, _MARK_AT, _MARK_TEXT, self.synced_offset, self.index_synced_offset, 0, 0)
-            checksum = crc32(page[_MARK_AT : _MARK_AT + 24]) & 0x7FFFFFFF
-            _MARK.pack_into(page, _MARK_AT, _MARK_TEXT, self.synced_offset, self.index_synced_offset, checksum, 0)
+            mark = (_MARK_TEXT, self.synced_offset, self.index_offset, self.index_file, self.index_count, 0)
+            _MARK.pack_into(page, _MARK_AT, *mark, 0, 0)
+            _MARK.pack_into(page, _MARK_AT, *mark, _mark_checksum(page), 0)
         return bytes(page)
 
     @classmethod
@@ -79,8 +87,8 @@ class Checkpoint:
         """Read a file of any length up to 4096 bytes; what is missing is 0."""
         page = page.ljust(CHECKPOINT_SIZE_BYTES, b"\0")
         physic, logics, index, master, confirm, queues = _FIELDS.unpack_from(page, 0)
-        text, synced, index_synced, checksum, _ = _MARK.unpack_from(page, _MARK_AT)
-        valid = text == _MARK_TEXT and checksum == crc32(page[_MARK_AT : _MARK_AT + 24]) & 0x7FFFFFFF
+        text, synced, index_offset, index_file, index_count, _, checksum, _ = _MARK.unpack_from(page, _MARK_AT)
+        valid = text == _MARK_TEXT and checksum == _mark_checksum(page)
         return cls(
             physic_msg_timestamp=physic,
             logics_msg_timestamp=logics,
@@ -89,7 +97,9 @@ class Checkpoint:
             confirm_physical_offset=confirm,
             consume_queue_offset=queues,
             synced_offset=synced if valid else None,
-            index_synced_offset=index_synced if valid else 0,
+            index_offset=index_offset if valid else 0,
+            index_file=index_file if valid else 0,
+            index_count=index_count if valid else 0,
         )
 
 

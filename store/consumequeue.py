@@ -4,36 +4,29 @@ Files of one length hold units of 20 bytes, `physical offset i64 | size i32 | ta
 n is at byte n * 20, and a file is named by the byte its first unit has. Where a queue begins above its first file's
 start, the units before it are filler (0, 2^31-1, 0).
 
-What it is for: units of the newest messages are kept in memory and written in groups; older ones are read from the
-files. There may be tens of thousands of queues: a queue is looked at on disk when it is first asked for, and
-descriptors come from a bounded pool. What it must not do: decide what is in the log.
-
-Crash guarantee: none of its own. The checkpoint says up to where in the log all queues are complete and synced; what
-is above is cut at recovery and built again from the log.
+What it is for: one queue as a small object, and finding and reading its units, from memory or from the files. What it
+must not do: write; that is `queuetable`.
 
 Source: `ConsumeQueue`, `ConsumeQueueStore`, 4.7.0 and 5.5.0.
 """
 
 from __future__ import annotations
 
-import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable
 
 from rmqwire.errors import MalformedMessage
 from rmqwire.hashing import IndexKeyHasher
-from rmqwire.message import topic_field
+from rmqwire.message import MESSAGE_MAGIC_V1, MESSAGE_MAGIC_V2, topic_field
 
-from .commitlog import CommitLog, list_files, make_file
-from .errors import MessageIllegal, StoreDamaged, TopicTooLong
-from .fdpool import DescriptorPool, HotReader, Reader, WaitingReader
-from .files import Files, clear_from, remove_file, write_all
+from .commitlog import CommitLog, list_files
+from .errors import StoreDamaged, TopicTooLong
+from .fdpool import Reader
+from .files import Files
 
 UNIT_BYTES = 20
 UNIT = struct.Struct(">qiq")
 FILLER = UNIT.pack(0, 0x7FFFFFFF, 0)
-TAIL_WRITE_BYTES = 16_384
-"""A queue's units are written when there are so many of them, else with the next tick."""
 SCHEDULE_TOPIC = "SCHEDULE_TOPIC_XXXX"
 _RECORD_HEAD = struct.Struct(">iiiiiqq")
 
@@ -46,6 +39,7 @@ class ConsumeQueue:
         "folder",
         "hasher",
         "is_schedule",
+        "log_begin",
         "magic",
         "max_offset",
         "memory",
@@ -73,6 +67,7 @@ class ConsumeQueue:
         self.starts: tuple[int, ...] = ()
         """Bytes at which the queue's files begin, ascending."""
         self.min_offset = 0
+        self.log_begin = 0  # of the log, when min_offset was last looked for
         self.max_offset = 0
         """Where the next message goes."""
         # The offset of the first unit that is not in a file, and the units from there on. Swapped as one, so that
@@ -92,109 +87,29 @@ class ConsumeQueue:
         self.memory = (offset, bytearray())
 
 
-class ConsumeQueues:
-    """All queues of a store.
+class QueueFiles:
+    """Looking at queues in their files.
 
     Args:
         root: the folder `consumequeue`.
         file_size: `mappedFileSizeConsumeQueue`, bytes; made a multiple of 20 by rounding up, as Java does.
         log: for looking at the record behind a unit.
-        open_files_max: descriptors kept.
     """
 
-    def __init__(self, files: Files, root: str, file_size: int, log: CommitLog, *, open_files_max: int) -> None:
+    def __init__(self, files: Files, root: str, file_size: int, log: CommitLog) -> None:
         self._files = files
         self.root = root
         self.file_size = -(-file_size // UNIT_BYTES) * UNIT_BYTES
         self._log = log
-        self._pool = DescriptorPool(files, open_files_max)
-        self._known: dict[str, dict[int, ConsumeQueue | None]] = {}
-        self._hashers: dict[str, IndexKeyHasher] = {}
         self.bound: int | None = None
         """Units at or above this physical offset are not taken from files; None while all are."""
-        self.dirty: dict[ConsumeQueue, None] = {}
-        """Queues with units that are in no file, the one waiting longest first."""
-        self.unsynced: dict[str, None] = {}
-        """Files (and folders, ending in a slash) written to since the last checkpoint."""
-        self.hot = HotReader(files, self._pool)
-        self._waiting = WaitingReader(files, self._pool)
 
-    # -- which queues there are ----------------------------------------------------------------------------------
-
-    def load(self) -> None:
-        """List the folders; no file is opened. Folders whose names are no queue ids are left alone."""
-        self._files.make_directories(self.root)
-        for topic, is_folder in self._files.entries(self.root):
-            if is_folder:
-                queues: dict[int, ConsumeQueue | None] = {}
-                for name, is_queue in self._files.entries(os.path.join(self.root, topic)):
-                    if is_queue and name.isascii() and name.isdigit():
-                        queues[int(name)] = None
-                self._known[topic] = queues
-
-    def topics(self) -> list[str]:
-        """Topics that have at least one queue."""
-        return [topic for topic, queues in self._known.items() if queues]
-
-    def queue_ids(self, topic: str) -> list[int]:
-        """The queues of a topic, ascending."""
-        return sorted(self._known.get(topic, ()))
-
-    def find(self, topic: str, queue_id: int) -> ConsumeQueue | None:
-        """A queue that exists, read from disk when this is the first time.
+    def open_queue(self, queue: ConsumeQueue, reader: Reader) -> None:
+        """Find the end and the beginning of a queue in its files.
 
         Raises:
-            StoreDamaged: its files cannot be used.
+            StoreDamaged: they cannot be used.
         """
-        queues = self._known.get(topic)
-        if queues is None or queue_id not in queues:
-            return None
-        queue = queues[queue_id]
-        if queue is None:
-            queue = self._new(topic, queue_id)
-            self._open(queue)
-            queues[queue_id] = queue
-        return queue
-
-    def find_or_make(self, topic: str, queue_id: int) -> ConsumeQueue:
-        """A queue, a new one in memory when there is none; its files come with the first write.
-
-        Raises:
-            MessageIllegal: the topic or the number cannot be a folder's name.
-        """
-        queue = self.find(topic, queue_id)
-        if queue is None:
-            if not topic or "/" in topic or "\0" in topic or topic in (".", "..") or queue_id < 0:
-                raise MessageIllegal(f"no queue can have topic {topic!r} and number {queue_id}")
-            queue = self._new(topic, queue_id)
-            self._known.setdefault(topic, {})[queue_id] = queue
-        return queue
-
-    def _new(self, topic: str, queue_id: int) -> ConsumeQueue:
-        hasher = self._hashers.get(topic)
-        if hasher is None:
-            hasher = self._hashers[topic] = IndexKeyHasher(topic)
-        return ConsumeQueue(topic, queue_id, os.path.join(self.root, topic, str(queue_id)), hasher)
-
-    def all(self) -> Iterator[ConsumeQueue]:
-        """Every queue, those not yet looked at included; for recovery."""
-        for topic in list(self._known):
-            for queue_id in self.queue_ids(topic):
-                queue = self.find(topic, queue_id)
-                assert queue is not None
-                yield queue
-
-    def loaded(self) -> Iterator[ConsumeQueue]:
-        """The queues that were used since the store was opened."""
-        for queues in list(self._known.values()):
-            for queue in list(queues.values()):
-                if queue is not None:
-                    yield queue
-
-    # -- what is in the files ------------------------------------------------------------------------------------
-
-    def _open(self, queue: ConsumeQueue) -> None:
-        """Find the end and the beginning of a queue in its files."""
         files = self._files
         try:
             starts = list_files(files, queue.folder, self.file_size)
@@ -208,29 +123,29 @@ class ConsumeQueues:
         if not queue.starts:
             return
         try:
-            end = self._last_end(queue)
+            end = self._last_end(queue, reader)
             queue.min_offset = queue.starts[0] // UNIT_BYTES
             queue.max_offset = queue.staged_next = end
             queue.memory = (end, bytearray())
-            self.correct_min(queue)
+            self.correct_min(queue, reader)
         except OSError as error:
             raise StoreDamaged(f"cannot read: {error.strerror}", file=queue.folder) from error
 
-    def unit(self, queue: ConsumeQueue, offset: int, reader: Reader | None = None) -> tuple[int, int, int]:
+    def unit(self, queue: ConsumeQueue, offset: int, reader: Reader) -> tuple[int, int, int]:
         """Physical offset, size and tags code of one unit; zeros behind the end of a file."""
         memory_start, tail = queue.memory
         if offset >= memory_start:
             return UNIT.unpack_from(tail, (offset - memory_start) * UNIT_BYTES)
         at = offset * UNIT_BYTES
         start = at - at % self.file_size
-        data = (reader or self._waiting).read(queue.path(start), at - start, UNIT_BYTES)
+        data = reader.read(queue.path(start), at - start, UNIT_BYTES)
         return UNIT.unpack(data) if len(data) == UNIT_BYTES else (0, 0, 0)
 
-    def _is_unit(self, queue: ConsumeQueue, offset: int) -> bool:
-        physical_offset, size, _ = self.unit(queue, offset)
+    def _is_unit(self, queue: ConsumeQueue, offset: int, reader: Reader) -> bool:
+        physical_offset, size, _ = self.unit(queue, offset, reader)
         return physical_offset >= 0 and size > 0 and (self.bound is None or physical_offset < self.bound)
 
-    def _last_end(self, queue: ConsumeQueue) -> int:
+    def _last_end(self, queue: ConsumeQueue, reader: Reader) -> int:
         """The offset behind the last unit in the files.
 
         Units lie without holes and point ever higher, so the end is found by halving. Then the last one is compared
@@ -239,25 +154,17 @@ class ConsumeQueues:
         """
         queue.memory = (1 << 62, bytearray())  # nothing is in memory while the files are looked at
         for start in reversed(queue.starts):
-            low = start // UNIT_BYTES
-            if not self._is_unit(queue, low):
-                continue
-            high = (start + self.file_size) // UNIT_BYTES
-            begin = low
-            while high - low > 1:
-                middle = (low + high) // 2
-                if self._is_unit(queue, middle):
-                    low = middle
-                else:
-                    high = middle
-            while low >= begin and not self._has_record(queue, low):
-                low -= 1
-            if low >= begin:
-                return low + 1
+            begin, end = start // UNIT_BYTES, (start + self.file_size) // UNIT_BYTES
+            end = _first_not(begin, end, lambda offset: self._is_unit(queue, offset, reader))
+            if end > begin and not self._has_record(queue, end - 1, reader):
+                end = _first_not(begin, end, lambda offset: self._has_record(queue, offset, reader))
+            if end > begin:
+                return end
         return queue.starts[0] // UNIT_BYTES
 
-    def _has_record(self, queue: ConsumeQueue, offset: int) -> bool:
-        physical_offset, size, _ = self.unit(queue, offset)
+    def _has_record(self, queue: ConsumeQueue, offset: int, reader: Reader) -> bool:
+        """Whether the log has the record a unit is about, as far as can be told."""
+        physical_offset, size, _ = self.unit(queue, offset, reader)
         if size == 0x7FFFFFFF and physical_offset == 0:
             return True  # filler
         log = self._log
@@ -267,41 +174,32 @@ class ConsumeQueues:
             return False
         if queue.topic.startswith("%LMQ%"):
             return True  # the record carries its own topic's queue and offset
-        head = log.read(WaitingReader(self._files, log.pool), physical_offset, _RECORD_HEAD.size)
+        head = log.read(reader, physical_offset, _RECORD_HEAD.size)
         if len(head) < _RECORD_HEAD.size:
             return False
         found_size, magic, _, queue_id, _, queue_offset, found_offset = _RECORD_HEAD.unpack(head)
         return bool(
             found_size == size
-            and magic in (-626843481, -626843477)
+            and magic in (MESSAGE_MAGIC_V1, MESSAGE_MAGIC_V2)
             and queue_id == queue.queue_id
             and queue_offset == offset
             and found_offset == physical_offset
         )
 
-    def correct_min(self, queue: ConsumeQueue) -> None:
+    def correct_min(self, queue: ConsumeQueue, reader: Reader) -> None:
         """Set the first offset whose message is still in the log; the end of the queue when none is.
 
         Source: `ConsumeQueue.correctMinOffset`.
         """
-        log_min = self._log.min_offset
+        log_min = queue.log_begin = self._log.min_offset
 
         def gone(offset: int) -> bool:
-            physical_offset, size, _ = self.unit(queue, offset)
+            physical_offset, size, _ = self.unit(queue, offset, reader)
             return physical_offset < log_min or (size == 0x7FFFFFFF and physical_offset == 0)
 
         low = max(queue.min_offset, queue.starts[0] // UNIT_BYTES if queue.starts else queue.memory[0])
         high = queue.max_offset
-        if low >= high or not gone(low):
-            queue.min_offset = min(low, high)
-            return
-        while high - low > 1:
-            middle = (low + high) // 2
-            if gone(middle):
-                low = middle
-            else:
-                high = middle
-        queue.min_offset = high
+        queue.min_offset = _first_not(low, high, gone) if low < high and gone(low) else min(low, high)
 
     def units(self, queue: ConsumeQueue, offset: int, count: int, reader: Reader) -> bytes | bytearray:
         """The units from `offset`, at most `count`, none across the end of a file.
@@ -322,162 +220,13 @@ class ConsumeQueues:
             return data + tail[: (count * UNIT_BYTES) - (end - at)]
         return data
 
-    # -- writing -------------------------------------------------------------------------------------------------
 
-    def append(self, queue: ConsumeQueue, units: bytes | bytearray) -> None:
-        """Add units to a queue's end, in memory; `write_tail` brings them to the file."""
-        queue.memory[1].extend(units)
-        queue.max_offset += len(units) // UNIT_BYTES
-        queue.staged_next = queue.max_offset
-        self.dirty[queue] = None
-
-    def write_tail(self, queue: ConsumeQueue) -> None:
-        """Write the units that are only in memory.
-
-        Raises:
-            OSError: the system refused; they stay in memory and can be read, and are tried again.
-        """
-        offset, tail = queue.memory
-        position, end = offset * UNIT_BYTES, offset * UNIT_BYTES + len(tail)
-        done = 0
-        while position < end:
-            start = position - position % self.file_size
-            piece = tail[done : done + self.file_size - (position - start)]
-            fd = self._file_for(queue, start, position)
-            write_all(self._files, fd, piece, position - start)
-            self.unsynced[queue.path(start)] = None
-            position += len(piece)
-            done += len(piece)
-        queue.memory = (end // UNIT_BYTES, bytearray())
-        self.dirty.pop(queue, None)
-
-    def _file_for(self, queue: ConsumeQueue, start: int, position: int) -> int:
-        path = queue.path(start)
-        if start in queue.starts[-2:]:
-            return self._pool.get(path)
-        self._files.make_directories(queue.folder)
-        self._pool.drop(path)
-        fd = make_file(self._files, path, self.file_size)
-        self._files.close(fd)
-        fd = self._pool.get(path)
-        if position > start:
-            write_all(self._files, fd, FILLER * ((position - start) // UNIT_BYTES), 0)
-        for folder in (queue.folder, os.path.dirname(queue.folder), self.root):
-            self.unsynced[folder + "/"] = None
-        queue.starts = (*queue.starts, start)
-        return fd
-
-    def write_tails(self, limit: int | None = None) -> int:
-        """Write the tails of the queues that wait longest, `limit` of them or all; returns how many still wait.
-
-        Raises:
-            OSError: the system refused.
-        """
-        for count, queue in enumerate(list(self.dirty)):
-            if count == limit:
-                break
-            self.write_tail(queue)
-        return len(self.dirty)
-
-    def complete_offset(self, log_end: int) -> int:
-        """The physical offset below which every unit is in a file (if not yet synced)."""
-        for queue in self.dirty:
-            tail = queue.memory[1]
-            if tail:
-                first: int = UNIT.unpack_from(tail, 0)[0]
-                return first
-        return log_end
-
-    # -- cutting -------------------------------------------------------------------------------------------------
-
-    def cut(self, queue: ConsumeQueue, offset: int) -> None:
-        """Drop the units at and above `offset`, in memory and in the files, where zeros take their place."""
-        memory_start, tail = queue.memory
-        if offset > memory_start:
-            del tail[(offset - memory_start) * UNIT_BYTES :]
+def _first_not(low: int, high: int, is_so: Callable[[int], bool]) -> int:
+    """The first number in `[low, high)` of which something is not so, when it is so of all before it; else `high`."""
+    while low < high:
+        middle = (low + high) // 2
+        if is_so(middle):
+            low = middle + 1
         else:
-            queue.memory = (offset, bytearray())
-            self.dirty.pop(queue, None)
-        self.clear_behind(queue, offset)
-        queue.max_offset = queue.staged_next = offset
-        queue.min_offset = min(queue.min_offset, offset)
-
-    def clear_behind(self, queue: ConsumeQueue, offset: int) -> None:
-        """Make sure that nothing is in the files at or above `offset`."""
-        position = offset * UNIT_BYTES
-        for start in queue.starts:
-            path = queue.path(start)
-            if start > position:
-                self._pool.drop(path)
-                remove_file(self._files, path)
-                self.unsynced[queue.folder + "/"] = None
-            elif start + self.file_size > position and clear_from(
-                self._files, self._pool.get(path), position - start, self.file_size
-            ):
-                self.unsynced[path] = None
-        queue.starts = tuple(start for start in queue.starts if start <= position)
-
-    def discard(self, queue: ConsumeQueue) -> None:
-        """Drop all units and files of a queue; it begins anew at 0."""
-        for start in queue.starts:
-            self._pool.drop(queue.path(start))
-            remove_file(self._files, queue.path(start))
-            self.unsynced.pop(queue.path(start), None)
-            self.unsynced[queue.folder + "/"] = None
-        queue.starts = ()
-        self.dirty.pop(queue, None)
-        queue.begin_at(0)
-
-    def remove_topic(self, topic: str) -> bool:
-        """Delete the queues of a topic with their files; says whether there were any."""
-        queues = self._known.pop(topic, None)
-        self._hashers.pop(topic, None)
-        if queues is None:
-            return False
-        for queue in queues.values():
-            if queue is not None:
-                self.dirty.pop(queue, None)
-        folder = os.path.join(self.root, topic)
-        for name, is_folder in self._files.entries(folder):
-            if is_folder:
-                self._remove_folder(os.path.join(folder, name))
-        self._remove_folder(folder)
-        prefix = folder + "/"
-        self.unsynced = {path: None for path in self.unsynced if not path.startswith(prefix)}
-        self.unsynced[self.root + "/"] = None
-        return True
-
-    def _remove_folder(self, folder: str) -> None:
-        for name, is_folder in self._files.entries(folder):
-            if not is_folder:
-                path = os.path.join(folder, name)
-                self._pool.drop(path)
-                remove_file(self._files, path)
-        try:
-            self._files.remove_directory(folder)
-        except FileNotFoundError:
-            pass  # never written to
-        except OSError as error:
-            raise StoreDamaged(f"cannot remove: {error.strerror}", file=folder) from error
-
-    def remove_expired(self, queue: ConsumeQueue) -> list[str]:
-        """Take files out of a queue whose last unit is about a message that is gone; the caller unlinks them.
-
-        Source: `MappedFileQueue.deleteExpiredFileByOffset`.
-        """
-        removed = []
-        log_min = self._log.min_offset
-        while len(queue.starts) > 1:
-            last_unit = queue.starts[1] // UNIT_BYTES - 1
-            if last_unit >= queue.memory[0] or self.unit(queue, last_unit)[0] >= log_min:
-                break
-            path = queue.path(queue.starts[0])
-            self._pool.drop(path)
-            queue.starts = queue.starts[1:]
-            removed.append(path)
-        self.correct_min(queue)
-        return removed
-
-    def close(self) -> None:
-        """Close all descriptors; nothing is written."""
-        self._pool.close()
+            high = middle
+    return low

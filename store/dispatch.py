@@ -23,8 +23,9 @@ from rmqwire.message import (
     message_keys,
 )
 
-from .consumequeue import FILLER, SCHEDULE_TOPIC, TAIL_WRITE_BYTES, UNIT, UNIT_BYTES, ConsumeQueue, ConsumeQueues
+from .consumequeue import FILLER, SCHEDULE_TOPIC, UNIT, UNIT_BYTES, ConsumeQueue
 from .errors import StoreDamaged
+from .queuetable import TAIL_WRITE_BYTES, ConsumeQueues
 
 DeliveryTime = Callable[[int, int], int]
 """(delay level, store time) -> time of delivery, milliseconds."""
@@ -123,7 +124,7 @@ class Dispatcher:
     def _is_built(self, queue: ConsumeQueue, record: StoredMessage) -> bool:
         if queue.max_offset <= queue.min_offset:
             return True
-        last, size, _ = self._queues.unit(queue, queue.max_offset - 1)
+        last, size, _ = self._queues.unit(queue, queue.max_offset - 1, self._queues.waiting)
         return record.physical_offset < last + size
 
     def _gap(self, queue: ConsumeQueue, record: StoredMessage, ahead: int) -> None:

@@ -18,9 +18,10 @@ from dataclasses import dataclass, field
 from rmqwire.message import MESSAGE_MAGIC_V1, MESSAGE_MAGIC_V2, RECORD_FIXED_BYTES
 
 from .commitlog import CommitLog
-from .consumequeue import UNIT, UNIT_BYTES, ConsumeQueue, ConsumeQueues
+from .consumequeue import UNIT, UNIT_BYTES, ConsumeQueue
 from .fdpool import Reader
 from .options import StoreOptions
+from .queuetable import ConsumeQueues
 
 MAX_PULL_BYTES = 128 * 1024 * 1024
 _SPAN_GAP_MAX_BYTES = 4096

@@ -17,10 +17,11 @@ from rmqwire.message import BLANK_MAGIC, MESSAGE_MAGIC_V1, MESSAGE_MAGIC_V2, Sto
 
 from .checkpoint import Checkpoint
 from .commitlog import BLANK_BYTES, CommitLog
-from .consumequeue import ConsumeQueue, ConsumeQueues
+from .consumequeue import ConsumeQueue
 from .dispatch import DeliveryTime, Dispatcher, GapFound, KeyIndexPort
 from .fdpool import WaitingReader
 from .files import Files
+from .queuetable import ConsumeQueues
 
 PAGE_BYTES = 4096
 _CHUNK_BYTES = 1 << 20
@@ -31,8 +32,8 @@ NOTHING_WRITTEN = "nothing was written"
 class RecoveredIndex(KeyIndexPort, Protocol):
     """What recovery does with the index."""
 
-    def cut_to_synced(self, offset: int) -> int:
-        """Keep what was complete and synced below a physical offset; returns from where entries have to be added."""
+    def cut_to_synced(self, file_number: int, count: int) -> list[str]:
+        """Go back to what a checkpoint noted; returns what a person should know."""
         ...
 
     def discard_after(self, timestamp_ms: int) -> None:
@@ -58,8 +59,19 @@ class RecoveryReport:
     scanned_records: int = 0
     truncated_bytes: int = 0
     """Damaged or unfinished bytes behind the last good record."""
-    lines: list[str] = field(default_factory=list)
+    last_store_timestamp: int = 0
+    """Store time of the last record that was read; 0 when none was."""
+    notes: list[str] = field(default_factory=list)
     """One clear line for each thing a person should know."""
+
+    def lines(self) -> list[str]:
+        """What to log: where the log begins and ends, and the notes."""
+        how = "closed in order" if self.previous_exit_ok else "not closed in order"
+        summary = (
+            f"store opened ({how}, {self.case}): commit log {self.log_begin} to {self.log_end}, "
+            f"{self.scanned_records} records read from {self.scanned_from}"
+        )
+        return [summary, *self.notes]
 
 
 class LogScan:
@@ -207,7 +219,7 @@ class Recovery:
         for topic in topics:
             self.queues.remove_topic(topic)
         if topics:
-            self.report.lines.append(f"no commit log: the consume queues of {len(topics)} topics were removed")
+            self.report.notes.append(f"no commit log: the consume queues of {len(topics)} topics were removed")
         if self.index is not None:
             self.index.discard_all()
 
@@ -230,7 +242,9 @@ class Recovery:
         self.report.case = "after_own_crash"
         start = mark
         if self.index is not None:
-            start = min(start, self.index.cut_to_synced(self.checkpoint.index_synced_offset))
+            checkpoint = self.checkpoint
+            self.report.notes += self.index.cut_to_synced(checkpoint.index_file, checkpoint.index_count)
+            start = min(start, checkpoint.index_offset)
             if not self._is_boundary(start):
                 start = self.log.min_offset
         self.queues.bound = mark
@@ -286,7 +300,7 @@ class Recovery:
         end = -1
         for queue in self.queues.all():
             if queue.max_offset > queue.min_offset:
-                physical_offset, size, _ = self.queues.unit(queue, queue.max_offset - 1)
+                physical_offset, size, _ = self.queues.unit(queue, queue.max_offset - 1, self.queues.waiting)
                 end = max(end, physical_offset + size)
             self.queues.clear_behind(queue, queue.max_offset)
         return end
@@ -296,7 +310,7 @@ class Recovery:
         try:
             scan = self._dispatch(start)
         except GapFound as gap:
-            self.report.lines.append(f"{gap}: everything derived is built again")
+            self.report.notes.append(f"{gap}: everything derived is built again")
             self.rebuild()
             scan = LogScan(self.files, self.log, self.log.min_offset, check_crc=False)
             for _ in scan:
@@ -305,7 +319,7 @@ class Recovery:
         removed = self.log.set_end(end, flushed=end if synced is None else min(synced, end))
         if removed:
             self.report.truncated_bytes = removed
-            self.report.lines.append(
+            self.report.notes.append(
                 f"commit log cut at {end} ({scan.stopped}): {removed} bytes that are no complete records were removed"
             )
         for queue in self.queues.loaded():
@@ -318,7 +332,8 @@ class Recovery:
         for record in scan:
             dispatcher.dispatch(record)
             self.report.scanned_records += 1
-        self.report.lines.extend(dispatcher.gaps)
+            self.report.last_store_timestamp = record.store_timestamp
+        self.report.notes.extend(dispatcher.gaps)
         return scan
 
     def _cut_to_log(self, queue: ConsumeQueue, end: int) -> None:
@@ -326,12 +341,12 @@ class Recovery:
         low, high = queue.min_offset, queue.max_offset
         while low < high:
             middle = (low + high) // 2
-            if self.queues.unit(queue, middle)[0] < end:
+            if self.queues.unit(queue, middle, self.queues.waiting)[0] < end:
                 low = middle + 1
             else:
                 high = middle
         if low < queue.max_offset:
-            self.report.lines.append(
+            self.report.notes.append(
                 f"{queue.topic} queue {queue.queue_id}: cut from {queue.max_offset} to {low}, as the log ends at {end}"
             )
             self.queues.cut(queue, low)

@@ -1,0 +1,412 @@
+"""One file of the index by key: a hash table on disk, from `topic#key` to offsets of the commit log.
+
+`header 40 | slots max_hash_slot_num * i32 | entries max_index_num * 20`, sparse at full length. The header is
+`begin store time i64 | end store time i64 | begin physical offset i64 | end physical offset i64 | used slots i32 |
+entry count i32`, the count beginning at 1 as entry 0 is never used. A slot holds the number of the newest entry of its
+chain; an entry is `key hash i32 | physical offset i64 | seconds since begin i32 | previous entry i32`.
+
+The slot table of the file that is written to is held in memory (anonymous, so pages not used cost nothing), and its
+changed pages are written in groups: no page fault can stop the thread, and no full disk kill the process. What it must
+not do: know messages, or which file comes next.
+
+Crash guarantee: entries are written before the slots that point to them and the header last, so after a crash of the
+process everything below the header's count is found. After a power loss `cut_to` puts the slots in order.
+
+Source: `IndexFile`, `IndexHeader`, 4.7.0 and 5.3.4.
+"""
+
+from __future__ import annotations
+
+import mmap
+import struct
+import sys
+from array import array
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from rmqwire.hashing import IndexKeyHasher
+
+from .commitlog import make_file
+from .errors import StoreDamaged
+from .fdpool import DescriptorPool, Reader
+from .files import Files, write_all
+
+HEADER_BYTES = 40
+SLOT_BYTES = 4
+ENTRY_BYTES = 20
+_HEADER = struct.Struct(">qqqqii")
+_ENTRY = struct.Struct(">iqii")
+_SLOT = struct.Struct(">i")
+_PAGE_SLOTS = 1024
+_ENTRIES_WRITE_BYTES = 1 << 16
+_LOAD_BYTES = 1 << 20
+_INT_MAX = 0x7FFFFFFF
+
+KeyedMessage = tuple[IndexKeyHasher, int, int, Sequence[str]]
+"""(hasher of its topic, physical offset, store time, keys)"""
+
+
+@dataclass(slots=True)
+class IndexHeader:
+    """The first 40 bytes; times are Unix milliseconds."""
+
+    begin_timestamp: int = 0
+    end_timestamp: int = 0
+    begin_physical_offset: int = 0
+    end_physical_offset: int = 0
+    slot_count: int = 0
+    index_count: int = 1
+
+
+def _swapped(slots: array[int]) -> array[int]:
+    """Big-endian to native or back, in place."""
+    if sys.byteorder == "little":
+        slots.byteswap()
+    return slots
+
+
+class IndexFile:
+    """One file; `open_for_writing` makes it the one that grows.
+
+    Args:
+        slot_num: `maxHashSlotNum`. index_num: `maxIndexNum`; the file takes one entry less.
+    """
+
+    def __init__(self, files: Files, pool: DescriptorPool, path: str, slot_num: int, index_num: int) -> None:
+        self._files = files
+        self._pool = pool
+        self.path = path
+        self._slot_num = slot_num
+        self._index_num = index_num
+        self._entries_at = HEADER_BYTES + slot_num * SLOT_BYTES
+        self.size = self._entries_at + index_num * ENTRY_BYTES
+        self.header = IndexHeader()
+        self._slots: memoryview | None = None
+        # The number of the first entry that is not in the file, and the entries from there on; swapped as one.
+        self._memory: tuple[int, bytearray] = (1, bytearray())
+        self._dirty_pages: set[int] = set()
+        self._header_dirty = False
+
+    # -- the file ------------------------------------------------------------------------------------------------
+
+    def create(self, begin_timestamp: int, begin_physical_offset: int) -> None:
+        """Make the file; a successor starts with the end of the one before, as Java's does. Raises `OSError`."""
+        self._files.close(make_file(self._files, self.path, self.size))
+        self.header = IndexHeader(begin_timestamp, begin_timestamp, begin_physical_offset, begin_physical_offset, 0, 1)
+        self._header_dirty = True
+        self._slots = self._empty_slots()
+
+    def load(self) -> None:
+        """Read the header.
+
+        Raises:
+            StoreDamaged: the length is not the configured one. OSError.
+        """
+        length = self._files.size(self.path)
+        if length != self.size:
+            raise StoreDamaged(
+                f"length {length}, but index files here have {self.size} bytes; "
+                "it may be deleted, lookups by key then miss old messages",
+                file=self.path,
+            )
+        fields = _HEADER.unpack(self._files.pread(self._pool.get(self.path), HEADER_BYTES, 0))
+        self.header = IndexHeader(*fields)
+        # As Java: a count of 0 is read as 1. More than fit is damage; the entries that fit are there.
+        self.header.index_count = min(max(self.header.index_count, 1), self._index_num)
+        self._memory = (self.header.index_count, bytearray())
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no entry fits any more."""
+        return self.header.index_count >= self._index_num
+
+    def _empty_slots(self) -> memoryview:
+        return memoryview(mmap.mmap(-1, self._slot_num * SLOT_BYTES)).cast("i")
+
+    def open_for_writing(self) -> memoryview:
+        """The slot table in memory, read from the file the first time. Raises `OSError`."""
+        if self._slots is None:
+            slots = self._empty_slots()
+            count = self.header.index_count
+            for first, values in self._read_slots():
+                # As Java: a slot that is negative or points behind the count is empty.
+                if max(values) >= count or min(values) < 0:
+                    values = array("i", [value if 0 < value < count else 0 for value in values])
+                slots[first : first + len(values)] = values
+            self._slots = slots
+        return self._slots
+
+    def _read_slots(self) -> Iterable[tuple[int, array[int]]]:
+        """The written stretches of the slot table: number of the first slot, values."""
+        fd = self._pool.get(self.path)
+        position, end = HEADER_BYTES, self._entries_at
+        while position < end:
+            data_at = self._files.next_data(fd, position)
+            if data_at is None or data_at >= end:
+                return
+            position = max(position, data_at - (data_at - HEADER_BYTES) % SLOT_BYTES)
+            data = self._files.pread(fd, min(_LOAD_BYTES, end - position), position)
+            values = array("i")
+            values.frombytes(data[: len(data) // SLOT_BYTES * SLOT_BYTES])
+            if not values:
+                return
+            yield (position - HEADER_BYTES) // SLOT_BYTES, _swapped(values)
+            position += len(values) * SLOT_BYTES
+
+    # -- adding --------------------------------------------------------------------------------------------------
+
+    def add(self, key_hash: int, physical_offset: int, store_timestamp: int) -> None:
+        """Add one entry; the file must be open for writing and not full. Nothing reaches the file before `write`.
+
+        As Java: the first entry's time difference is taken before the header's begin time is its own.
+        """
+        slots = self._slots
+        header = self.header
+        assert slots is not None
+        assert header.index_count < self._index_num
+        number = header.index_count
+        slot = key_hash % self._slot_num
+        previous = slots[slot]
+        begin = header.begin_timestamp
+        seconds = 0 if begin <= 0 else min(max((store_timestamp - begin) // 1000, 0), _INT_MAX)
+        self._memory[1].extend(_ENTRY.pack(key_hash, physical_offset, seconds, previous))
+        slots[slot] = number
+        self._dirty_pages.add(slot >> 10)
+        if number == 1:
+            header.begin_physical_offset = physical_offset
+            header.begin_timestamp = store_timestamp
+        if previous == 0:
+            header.slot_count += 1
+        header.index_count = number + 1
+        header.end_physical_offset = physical_offset
+        header.end_timestamp = store_timestamp
+        self._header_dirty = True
+
+    def add_all(self, messages: list[KeyedMessage]) -> int:
+        """Add the keys of many messages; as `add` for each, with its steps written out.
+
+        Returns:
+            How many of the messages were added: fewer than given when the file was about to become full.
+        """
+        slots = self._slots
+        header = self.header
+        assert slots is not None
+        if header.index_count == 1 or header.begin_timestamp <= 0:
+            return self._add_first(messages)
+        number = header.index_count
+        limit = self._index_num
+        begin = header.begin_timestamp
+        slot_num = self._slot_num
+        used = header.slot_count
+        extend = self._memory[1].extend
+        pack = _ENTRY.pack
+        dirty = self._dirty_pages.add
+        timestamp, seconds, physical_offset = -1, 0, header.end_physical_offset
+        done = 0
+        for hasher, physical_offset, stored_at, keys in messages:
+            if stored_at != timestamp:
+                timestamp = stored_at
+                seconds = min(max((timestamp - begin) // 1000, 0), _INT_MAX)
+            if number + len(keys) > limit:
+                break
+            for key in keys:
+                key_hash = hasher.index_hash(key)
+                slot = key_hash % slot_num
+                previous = slots[slot]
+                extend(pack(key_hash, physical_offset, seconds, previous))
+                slots[slot] = number
+                dirty(slot >> 10)
+                if not previous:
+                    used += 1
+                number += 1
+            done += 1
+            header.end_physical_offset = physical_offset
+            header.end_timestamp = timestamp
+        header.slot_count = used
+        header.index_count = number
+        self._header_dirty = True
+        return done
+
+    def _add_first(self, messages: list[KeyedMessage]) -> int:
+        if not messages:
+            return 0
+        hasher, physical_offset, timestamp, keys = messages[0]
+        if len(keys) > self._index_num - self.header.index_count:
+            return 0
+        for key in keys:
+            self.add(hasher.index_hash(key), physical_offset, timestamp)
+        return 1
+
+    # -- writing -------------------------------------------------------------------------------------------------
+
+    def write_entries(self, *, least_bytes: int = _ENTRIES_WRITE_BYTES) -> None:
+        """Write the entries that are only in memory, when there are enough of them. Raises `OSError`."""
+        number, entries = self._memory
+        if len(entries) < least_bytes or not entries:
+            return
+        write_all(self._files, self._pool.get(self.path), entries, self._entries_at + number * ENTRY_BYTES)
+        self._memory = (number + len(entries) // ENTRY_BYTES, bytearray())
+
+    def write(self) -> bool:
+        """Write everything that is only in memory: entries, then slots, then the header.
+
+        Returns:
+            Whether there was anything.
+
+        Raises:
+            OSError: the system refused; what is left is tried again with the next call.
+        """
+        if not self._header_dirty:
+            return False
+        self.write_entries(least_bytes=1)
+        fd = self._pool.get(self.path)
+        slots = self._slots
+        if slots is not None:
+            pages = sorted(self._dirty_pages)
+            index = 0
+            while index < len(pages):
+                last = index + 1
+                while last < len(pages) and pages[last] == pages[last - 1] + 1 and last - index < 64:
+                    last += 1
+                first_slot = pages[index] * _PAGE_SLOTS
+                values = array("i", slots[first_slot : (pages[last - 1] + 1) * _PAGE_SLOTS])
+                write_all(self._files, fd, _swapped(values).tobytes(), HEADER_BYTES + first_slot * SLOT_BYTES)
+                index = last
+            self._dirty_pages.clear()
+        header = self.header
+        write_all(
+            self._files,
+            fd,
+            _HEADER.pack(
+                header.begin_timestamp,
+                header.end_timestamp,
+                header.begin_physical_offset,
+                header.end_physical_offset,
+                header.slot_count,
+                header.index_count,
+            ),
+            0,
+        )
+        self._header_dirty = False
+        return True
+
+    def release(self) -> None:
+        """No entry comes any more and all is written: the slot table need not stay in memory."""
+        self._slots = None
+
+    # -- reading -------------------------------------------------------------------------------------------------
+
+    def overlaps(self, begin_ms: int, end_ms: int) -> bool:
+        """Whether a span of time touches the file's (`IndexFile.isTimeMatched`)."""
+        first, last = self.header.begin_timestamp, self.header.end_timestamp
+        return (begin_ms < first and end_ms > last) or first <= begin_ms <= last or first <= end_ms <= last
+
+    def entry(self, number: int, reader: Reader) -> tuple[int, int, int, int]:
+        """Key hash, physical offset, seconds and previous entry."""
+        memory_start, entries = self._memory
+        if number >= memory_start:
+            return _ENTRY.unpack_from(entries, (number - memory_start) * ENTRY_BYTES)
+        return _ENTRY.unpack(reader.read(self.path, self._entries_at + number * ENTRY_BYTES, ENTRY_BYTES))
+
+    def select(self, key_hash: int, max_num: int, begin_ms: int, end_ms: int, reader: Reader, found: list[int]) -> None:
+        """Append physical offsets of entries with a hash, newest first, until `found` has `max_num`.
+
+        Raises:
+            ColdRead: as the reader. OSError.
+
+        Source: `IndexFile.selectPhyOffset`.
+        """
+        slot = key_hash % self._slot_num
+        slots = self._slots
+        if slots is not None:
+            number: int = slots[slot]
+        else:
+            (number,) = _SLOT.unpack(reader.read(self.path, HEADER_BYTES + slot * SLOT_BYTES, SLOT_BYTES))
+        count = self.header.index_count
+        first_time = self.header.begin_timestamp
+        while 0 < number < count and len(found) < max_num:
+            entry_hash, physical_offset, seconds, previous = self.entry(number, reader)
+            if seconds < 0:
+                return
+            time_ms = first_time + seconds * 1000
+            if entry_hash == key_hash and begin_ms <= time_ms <= end_ms:
+                found.append(physical_offset)
+            # A chain leads to ever lower numbers; as Java, one that is older than asked for ends it.
+            if previous >= number or time_ms < begin_ms:
+                return
+            number = previous
+
+    # -- after a crash -------------------------------------------------------------------------------------------
+
+    def cut_to(self, count: int, end_timestamp: int, reader: Reader) -> bool:
+        """Go back to the first `count - 1` entries, which are known to be in the file, and put the slots in order.
+
+        A slot that points behind them is followed down its chain; entries there may be missing, and then the slots
+        are built anew from the entries.
+
+        Returns:
+            Whether the slots had to be built anew.
+
+        Raises:
+            OSError.
+        """
+        self.header.index_count = count
+        self._memory = (count, bytearray())
+        self.header.end_timestamp = end_timestamp
+        if count > 1:
+            self.header.end_physical_offset = self.entry(count - 1, reader)[1]
+        slots = self._empty_slots()
+        broken = False
+        for first, values in self._read_slots():
+            if max(values) >= count or min(values) < 0:
+                for offset, value in enumerate(values):
+                    if value >= count or value < 0:
+                        repaired = self._follow(first + offset, value, count, reader)
+                        if repaired is None:
+                            broken = True
+                            break
+                        values[offset] = repaired
+                        self._dirty_pages.add((first + offset) >> 10)
+            if broken:
+                break
+            slots[first : first + len(values)] = values
+        if broken:
+            slots = self._rebuilt_slots(count, reader)
+        self._slots = slots
+        self.header.slot_count = self._slot_num - _count_zeros(slots)
+        self._header_dirty = True
+        return broken
+
+    def _follow(self, slot: int, number: int, count: int, reader: Reader) -> int | None:
+        """The newest entry below `count` in a slot's chain; None when the chain is not whole."""
+        while number >= count:
+            if number >= self._index_num:
+                return None
+            key_hash, _, _, previous = self.entry_in_file(number, reader)
+            if key_hash % self._slot_num != slot or previous >= number or (key_hash == 0 and previous == 0):
+                return None
+            number = previous
+        return None if number < 0 else number
+
+    def entry_in_file(self, number: int, reader: Reader) -> tuple[int, int, int, int]:
+        """As `entry`, of numbers the header does not count."""
+        return _ENTRY.unpack(reader.read(self.path, self._entries_at + number * ENTRY_BYTES, ENTRY_BYTES))
+
+    def _rebuilt_slots(self, count: int, reader: Reader) -> memoryview:
+        slots = self._empty_slots()
+        number = 1
+        while number < count:
+            amount = min(count - number, _LOAD_BYTES // ENTRY_BYTES)
+            data = reader.read(self.path, self._entries_at + number * ENTRY_BYTES, amount * ENTRY_BYTES)
+            for key_hash, _, _, _ in _ENTRY.iter_unpack(data):
+                slots[key_hash % self._slot_num] = number
+                number += 1
+        self._dirty_pages.update(range(-(-self._slot_num // _PAGE_SLOTS)))
+        return slots
+
+
+def _count_zeros(slots: memoryview) -> int:
+    zeros = 0
+    for first in range(0, len(slots), 1 << 18):
+        zeros += array("i", slots[first : first + (1 << 18)]).count(0)
+    return zeros

@@ -1,0 +1,226 @@
+"""What can be asked of an open store, as calls by topic and queue id.
+
+What it is for: finding the queue, choosing readers that wait or do not, and turning errors of the system into ours.
+What it must not do: change anything but what is looked at for the first time.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+from .commitlog import CommitLog
+from .consumequeue import ConsumeQueue
+from .errors import StoreError
+from .fdpool import ColdReader, HotReader, Reader
+from .files import Files
+from .keyindex import KeyIndex
+from .options import StoreOptions
+from .queuetable import ConsumeQueues
+from .reading import MAX_PULL_BYTES, GetResult, QueueReading
+
+
+@dataclass(slots=True)
+class QueryResult:
+    """Messages found by key; hashes can coincide, so the reader compares the keys."""
+
+    records: list[bytes]
+    index_last_update_timestamp: int
+    index_last_update_phyoffset: int
+
+
+class StoreReads:
+    """The reading half of a store."""
+
+    log: CommitLog
+    queues: ConsumeQueues
+    index: KeyIndex | None
+    options: StoreOptions
+    _files: Files
+    _reading: QueueReading
+    _hot_log_reader: HotReader
+    _owner: int
+
+    def _queue(self, topic: str, queue_id: int, reader: Reader) -> ConsumeQueue | None:
+        """A queue: in the store's own thread looked at for good, in another one for this call."""
+        if threading.get_ident() == self._owner:
+            return self.queues.find(topic, queue_id)
+        return self.queues.view(topic, queue_id, reader)
+
+    def get_messages(
+        self,
+        topic: str,
+        queue_id: int,
+        offset: int,
+        max_num: int,
+        *,
+        tags: frozenset[int] | None = None,
+        max_bytes: int = MAX_PULL_BYTES,
+        allow_cold: bool = False,
+    ) -> GetResult:
+        """Messages of a queue from a logical offset on.
+
+        Args:
+            tags: hashes of the tags wanted (signed, 32 bits); None wants all.
+            allow_cold: wait for the disk. Then, and only then, it may be called in any thread.
+
+        Raises:
+            ColdRead: without `allow_cold`, when a page is not in the page cache: call again, in a thread.
+            StoreError: the files cannot be read.
+        """
+        with _Readers(self, allow_cold) as (queue_reader, log_reader):
+            return self._reading.get(
+                self._queue(topic, queue_id, queue_reader),
+                offset,
+                max_num,
+                tags=tags,
+                max_bytes=max_bytes,
+                queue_reader=queue_reader,
+                log_reader=log_reader,
+            )
+
+    def read_record(self, physical_offset: int, size: int | None = None, *, allow_cold: bool = True) -> bytes | None:
+        """The record that begins at an offset of the log; None when none does.
+
+        Args:
+            size: bytes of it, when the caller knows; a record of another size is None.
+
+        Raises:
+            As `get_messages`.
+        """
+        with _Readers(self, allow_cold) as (_, log_reader):
+            return self._reading.record(physical_offset, size, log_reader)
+
+    def min_offset(self, topic: str, queue_id: int) -> int:
+        """The first logical offset of a queue whose message is still there; 0 of a queue that does not exist."""
+        queue = self.queues.find(topic, queue_id)
+        return 0 if queue is None else queue.min_offset
+
+    def max_offset(self, topic: str, queue_id: int) -> int:
+        """The logical offset the next message of a queue gets; 0 of a queue that does not exist."""
+        queue = self.queues.find(topic, queue_id)
+        return 0 if queue is None else queue.max_offset
+
+    def search_offset_by_time(
+        self, topic: str, queue_id: int, timestamp_ms: int, boundary: str = "LOWER", *, allow_cold: bool = True
+    ) -> int:
+        """The first logical offset stored at or after a time (LOWER), or the last at or before it (UPPER).
+
+        Raises:
+            As `get_messages`.
+        """
+        with _Readers(self, allow_cold) as (queue_reader, log_reader):
+            queue = self._queue(topic, queue_id, queue_reader)
+            if queue is None:
+                return 0
+            return self._reading.search_by_time(queue, timestamp_ms, boundary, queue_reader, log_reader)
+
+    def store_timestamp(self, topic: str, queue_id: int, offset: int, *, allow_cold: bool = True) -> int:
+        """When the message of a logical offset was stored; -1 when there is none.
+
+        Raises:
+            As `get_messages`.
+        """
+        with _Readers(self, allow_cold) as (queue_reader, log_reader):
+            queue = self._queue(topic, queue_id, queue_reader)
+            if queue is None:
+                return -1
+            return self._reading.store_timestamp(queue, offset, queue_reader, log_reader)
+
+    def physical_offset(self, topic: str, queue_id: int, offset: int) -> int:
+        """Where in the log the message of a logical offset begins; -1 when there is none.
+
+        Raises:
+            StoreError: the files cannot be read.
+        """
+        with _Readers(self, allow_cold=True) as (queue_reader, _):
+            queue = self._queue(topic, queue_id, queue_reader)
+            if queue is None or not queue.min_offset <= offset < queue.max_offset:
+                return -1
+            try:
+                return self.queues.unit(queue, offset, queue_reader)[0]
+            except FileNotFoundError:
+                return -1
+
+    def query(
+        self, topic: str, key: str, max_num: int, begin_ms: int, end_ms: int, *, allow_cold: bool = True
+    ) -> QueryResult:
+        """Messages of a topic that carry a key, by the index, stored between two times, oldest first.
+
+        Raises:
+            As `get_messages`.
+
+        Source: `DefaultMessageStore.queryMessage`.
+        """
+        index = self.index
+        if index is None:
+            return QueryResult([], 0, 0)
+        self._build_index()
+        max_num = min(max_num, self.options.max_msgs_num_batch)
+        records: list[bytes] = []
+        with _Readers(self, allow_cold) as (_, log_reader):
+            index_reader = index.hot if isinstance(log_reader, HotReader) else log_reader
+            for _ in range(3):
+                offsets = sorted(index.select(topic, key, max_num, begin_ms, end_ms, index_reader))
+                if not offsets:
+                    break
+                for offset in offsets:
+                    record = self._reading.record(offset, None, log_reader)
+                    if record is not None:
+                        records.append(record)
+                # As Java: when all that was found is gone from the log, look once more before the oldest of it.
+                end_ms = self._reading.record_timestamp(offsets[0], log_reader)
+                if records or end_ms < begin_ms:
+                    break
+        return QueryResult(records, *index.last_update())
+
+    def _build_index(self) -> None:
+        """Let a lookup see the newest keys; the store says what a failure means."""
+        raise NotImplementedError
+
+    def queue_ids(self, topic: str) -> list[int]:
+        """The queues of a topic that have or had messages, ascending."""
+        return self.queues.queue_ids(topic)
+
+    def topics(self) -> list[str]:
+        """Topics that have or had messages."""
+        return self.queues.topics()
+
+    @property
+    def min_physical_offset(self) -> int:
+        """The first byte of the log."""
+        return self.log.min_offset
+
+    @property
+    def max_physical_offset(self) -> int:
+        """The end of the log."""
+        return self.log.wrote_offset
+
+    @property
+    def flushed_offset(self) -> int:
+        """The end of what is durable."""
+        return self.log.flushed_offset
+
+    def in_memory(self, physical_offset: int) -> bool:
+        """Whether an offset is near enough to the log's end to be taken as in memory."""
+        return self._reading.in_memory(physical_offset)
+
+
+class _Readers:
+    """The two readers (queues, log) of one call: the store's own that do not wait, or one of the call's own."""
+
+    __slots__ = ("_cold", "_store")
+
+    def __init__(self, store: StoreReads, allow_cold: bool) -> None:
+        self._store = store
+        self._cold = ColdReader(store._files) if allow_cold else None
+
+    def __enter__(self) -> tuple[Reader, Reader]:
+        cold = self._cold
+        return (self._store.queues.hot, self._store._hot_log_reader) if cold is None else (cold, cold)
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if self._cold is not None:
+            self._cold.close()
+        if isinstance(error, OSError):
+            raise StoreError(f"cannot read: {error}", file=getattr(error, "filename", None)) from error
