@@ -84,7 +84,7 @@ def run_up(
     if bind is not None:
         overrides["bindAddress"] = bind
     if address is not None:
-        overrides["brokerIP1"] = address
+        overrides["brokerIP1"] = overrides["brokerIP2"] = address
     options = _options(lambda: load_broker_options(config_file, overrides))
     names: dict[str, str] = {
         "listenPort": str(namesrv_port),

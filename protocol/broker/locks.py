@@ -77,6 +77,11 @@ class QueueLocks:
             return None
         return held.client_id
 
+    def any_held(self, group: str) -> bool:
+        """Say whether a member of the group holds a lock: then the group consumes in order."""
+        oldest = self._clock.seconds() - LOCK_LIFE_S
+        return any(lock.renewed_at >= oldest for lock in self._groups.get(group, {}).values())
+
     def scan(self) -> None:
         """Drop locks that ran out long ago, of groups that are gone. Call every minute or so."""
         oldest = self._clock.seconds() - 2 * LOCK_LIFE_S

@@ -18,22 +18,22 @@ from rmqwire.declare import Role
 from rmqwire.message import encode_host
 
 from .clients import ConsumerRegistry, ProducerRegistry
-from .consumer_offsets import ConsumerOffsetHandlers
+from .delay_delivery import DelayedDelivery
+from .delay_offsets import DelayOffsets
 from .durability import GroupCommit
 from .groups import SubscriptionGroups
-from .heartbeat import HeartbeatHandlers
 from .holds import PullHolds
 from .locks import QueueLocks
-from .lookup import LookupHandlers
 from .offsets import ConsumerOffsets
 from .pull import PullHandlers, PullSettings
 from .pull_checks import PullChecks
-from .queue_locks import QueueLockHandlers
-from .reading import ColdReads
 from .registration import BrokerAddress, Registration
+from .retry_routing import RetryRouting
 from .send import SendHandlers, SendSettings
+from .send_back import SendBackHandlers
 from .send_properties import PropertyRules
 from .send_replies import SendReplies
+from .state_handlers import state_handlers
 from .stats import BrokerStats
 from .topics import TopicSettings, TopicTable
 from .unique_id import UniqueIds
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
     from rmqd.conf import BrokerOptions
     from rmqd.store.messagestore import MessageStore
+
+    from .delay import DelayLevels
 
 
 class BrokerParts:
@@ -54,6 +56,7 @@ class BrokerParts:
         reactor: Clock and connector.
         run_in_thread: For what waits for the disk.
         address: `brokerIP1:listenPort`.
+        levels: Delay levels, which the store knows too.
 
     Raises:
         StoreError: A state file cannot be read.
@@ -66,8 +69,10 @@ class BrokerParts:
         reactor: Any,
         run_in_thread: Callable[..., Deferred[Any]],
         address: str,
+        levels: DelayLevels,
     ) -> None:
         broker = options.broker
+        self._levels = levels
         self.options = options
         self.store = store
         self._run_in_thread = run_in_thread
@@ -109,6 +114,10 @@ class BrokerParts:
         self.locks = QueueLocks(reactor)
         self.holds = PullHolds(reactor)
         store.on_arrival = self.holds.arrived
+        self.delay_offsets = DelayOffsets(
+            self._file("delayOffset.json"), wall_clock_ms, run_in_thread, broker.delay_offset_update_version_step
+        )
+        self.delayed = DelayedDelivery(store, levels, self.delay_offsets, wall_clock_ms, run_in_thread)
         self.group_commit = GroupCommit(store, run_in_thread, reactor, options.store.sync_flush_timeout)
         self.client = RemotingClient(tcp_endpoints(reactor), Dispatcher(Role.CLIENT, ()), reactor)
         self.registration = self._registration(reactor, address)
@@ -182,7 +191,18 @@ class BrokerParts:
                 self.stats,
                 wall_clock_ms,
                 UniqueIds(host[:-4], wall_clock_ms),
+                self._levels,
+                RetryRouting(self.topics, self.groups, self.locks),
                 self.group_commit.when_flushed if sync_flush else None,
+            ),
+            SendBackHandlers(
+                self.store,
+                self.topics,
+                self.groups,
+                self.send_settings,
+                self._levels,
+                self.stats,
+                self._run_in_thread,
             ),
             PullHandlers(
                 self.store,
@@ -193,24 +213,7 @@ class BrokerParts:
                 self.pull_settings,
                 self._run_in_thread,
             ),
-            *self._state_handlers(),
-        ]
-
-    def _state_handlers(self) -> list[object]:
-        broker = self.options.broker
-        reads = ColdReads(self._run_in_thread)
-        return [
-            HeartbeatHandlers(
-                self.consumers,
-                self.producers,
-                self.groups,
-                self.topics,
-                wall_clock_ms,
-                reject_pull_consumers=broker.reject_pull_consumer_enable,
-            ),
-            ConsumerOffsetHandlers(self.offsets, self.groups, self.topics, self.consumers, self.store),
-            QueueLockHandlers(self.locks),
-            LookupHandlers(self.store, reads),
+            *state_handlers(self, self._run_in_thread),
         ]
 
     async def save_all(self) -> None:
@@ -219,5 +222,5 @@ class BrokerParts:
         Raises:
             StoreError: One of them cannot be written.
         """
-        for state in (self.topics, self.groups, self.offsets):
+        for state in (self.topics, self.groups, self.offsets, self.delay_offsets):
             await state.saved()

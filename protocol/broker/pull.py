@@ -14,10 +14,10 @@ from twisted.logger import Logger
 
 from rmqd.protocol.dispatch import handles
 from rmqd.protocol.replies import Reply, Result, encode_reply
-from rmqd.store.results import GetResult, GetStatus
+from rmqd.store.errors import ColdRead
+from rmqd.store.reading import MAX_PULL_BYTES, GetResult, GetStatus
 from rmqwire.codes import OUR_VERSION, RequestCode, ResponseCode
 from rmqwire.command import LANGUAGE
-from rmqwire.errors import RequestError
 from rmqwire.frames import JSON, encode_frame
 from rmqwire.requests.pull import LitePullMessage, PullMessage
 
@@ -115,20 +115,34 @@ class PullHandlers:
             return refused.reply()
         reset = self._offsets.take_reset_offset(header.consumer_group, header.topic, header.queue_id)
         if reset is not None:
-            found = self._store.reset_result(header.topic, header.queue_id, reset)
-            return self._answer(request, header, topic, group, tags, found, may_hold)
-        found = self._store.get_messages(
+            return self._answer(request, header, topic, group, tags, self._reset_to(header, reset), may_hold)
+        try:
+            found = self._read(header, tags, allow_cold=False)
+        except ColdRead:  # the disk is waited for elsewhere
+            return self._run_in_thread(self._read, header, tags, allow_cold=True).addCallback(
+                lambda warm: self._answer(request, header, topic, group, tags, warm, may_hold)
+            )
+        return self._answer(request, header, topic, group, tags, found, may_hold)
+
+    def _read(self, header: PullMessage, tags: frozenset[int] | None, *, allow_cold: bool) -> GetResult:
+        return self._store.get_messages(
             header.topic,
             header.queue_id,
             header.queue_offset,
             header.max_msg_nums,
             tags=tags,
-            max_bytes=header.max_msg_bytes,
+            max_bytes=MAX_PULL_BYTES if header.max_msg_bytes is None else header.max_msg_bytes,
+            allow_cold=allow_cold,
         )
-        if found.cold is not None:
-            read = self._run_in_thread(found.cold)
-            return read.addCallback(lambda warm: self._answer(request, header, topic, group, tags, warm, may_hold))
-        return self._answer(request, header, topic, group, tags, found, may_hold)
+
+    def _reset_to(self, header: PullMessage, offset: int) -> GetResult:
+        """Send a consumer to the offset that an administrator chose for its group."""
+        return GetResult(
+            GetStatus.OFFSET_RESET,
+            offset,
+            self._store.min_offset(header.topic, header.queue_id),
+            self._store.max_offset(header.topic, header.queue_id),
+        )
 
     def _answer(
         self,
@@ -202,8 +216,6 @@ class PullHandlers:
         """Execute a held pull without permission to wait once more."""
         try:
             result = self._pull(request, header, may_hold=False)
-        except RequestError as refused:
-            result = Reply(code=refused.code, remark=refused.remark)
         except Exception as cause:  # noqa: BLE001  the arrival that woke this pull belongs to somebody else
             _log.failure("a held pull failed")
             result = Reply(code=ResponseCode.SYSTEM_ERROR, remark=f"{type(cause).__name__}: {cause}")

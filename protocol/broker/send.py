@@ -19,8 +19,9 @@ from rmqwire.hashing import tags_code
 from rmqwire.message import SYS_FLAG_MULTI_TAGS, BatchEntry, decode_properties, message_keys, split_batch
 from rmqwire.requests.send import SendBatchMessage, SendMessage, SendMessageV2
 
+from .delay import DELAY
 from .send_checks import RETRY_PREFIX, check_topic, pick_queue
-from .send_properties import UNIQ_KEY, PropertyRules
+from .send_properties import UNIQ_KEY, PropertyRules, without_property
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from rmqd.store.messagestore import MessageStore
     from rmqwire.bodies import TopicConfig
 
+    from .delay import DelayLevels
+    from .retry_routing import RetryRouting
     from .send_replies import SendReplies
     from .stats import BrokerStats
     from .topics import TopicTable
@@ -65,6 +68,8 @@ class SendHandlers:
         when_safe: Given the end of a stored record, a Deferred of the response code once the record is as safe as the
             configuration promises, or None when it is already. None altogether for ASYNC_FLUSH without replicas.
         unique_id: Makes a UNIQ_KEY for messages that have none.
+        levels: Delay levels.
+        retries: What becomes of messages that clients send to retry topics.
     """
 
     def __init__(
@@ -77,6 +82,8 @@ class SendHandlers:
         stats: BrokerStats,
         wall_clock_ms: Callable[[], int],
         unique_id: Callable[[], str],
+        levels: DelayLevels,
+        retries: RetryRouting,
         when_safe: WhenSafe | None = None,
     ) -> None:
         self._store = store
@@ -87,6 +94,8 @@ class SendHandlers:
         self._stats = stats
         self._wall_clock_ms = wall_clock_ms
         self._unique_id = unique_id
+        self._levels = levels
+        self._retries = retries
         self._when_safe = when_safe
 
     @handles(SendMessage, SendMessageV2, SendBatchMessage)
@@ -128,14 +137,25 @@ class SendHandlers:
             unique_key = self._unique_id()
             text += f"{UNIQ_KEY}\x01{unique_key}\x02"
         self._check_kind(properties)
+        put_topic, put_queue_id = topic, queue_id
+        if topic.startswith(RETRY_PREFIX):
+            dead_letter_topic = self._retries.dead_letter_topic(request, header)
+            if dead_letter_topic is not None:
+                put_topic, put_queue_id = dead_letter_topic, 0
+                properties[DELAY] = "-1"
+                text = without_property(text, DELAY) + f"{DELAY}\x01-1\x02"
+        if DELAY in properties:
+            aside = self._levels.put_aside(put_topic, put_queue_id, properties, text)
+            if aside is not None:
+                put_topic, put_queue_id, text = aside
         tags = properties.get("TAGS")
         keys = properties.get("KEYS")
         sys_flag = header.sys_flag
         if config.topic_filter_type == "MULTI_TAG":
             sys_flag |= SYS_FLAG_MULTI_TAGS
         put = self._store.stage(
-            topic,
-            queue_id,
+            put_topic,
+            put_queue_id,
             request.body,
             text.encode(),
             tags_code=tags_code(tags),
@@ -155,7 +175,7 @@ class SendHandlers:
         def finish(failed: Exception | None) -> Result:
             if failed is not None:
                 return self._store_refused(failed)
-            self._stats.put(topic, 1, put.size)
+            self._stats.put(put_topic, 1, put.size)
             wait = None
             if self._when_safe is not None and properties.get("WAIT") != "false":
                 wait = self._when_safe(put.physical_offset + put.size)

@@ -40,3 +40,9 @@ class PropertyRules:
             return properties, text + self._suffix
         properties.pop(POP_CK, None)
         return properties, encode_properties({**properties, **self._added}).decode()
+
+
+def without_property(text: str, name: str) -> str:
+    """Give a property text without the pairs of one name."""
+    begin = name + "\x01"
+    return "".join([pair + _PAIR_END for pair in text.split(_PAIR_END) if pair and not pair.startswith(begin)])

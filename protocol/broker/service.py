@@ -21,6 +21,7 @@ from rmqd.store.messagestore import MessageStore
 from rmqwire.declare import Role
 from rmqwire.message import encode_host
 
+from .delay import DelayLevels
 from .listening import listen_pair
 from .parts import BrokerParts
 from .store_options import store_options
@@ -83,15 +84,20 @@ class Broker:
         ip = self.options.broker.broker_ip1
         self.address = f"{ip}:{self.port}"
         try:
+            levels = DelayLevels(self.options.store.message_delay_level)
             self.store = MessageStore(
-                store_options(self.options, encode_host(ip, self.port)), wall_clock_ms=wall_clock_ms
+                store_options(self.options, encode_host(ip, self.port)),
+                wall_clock_ms=wall_clock_ms,
+                delivery_time_ms=levels.deliver_at_ms,
             )
             report = self.store.open()
-            for line in report.lines:
+            for line in report.lines():
                 _log.info("{line}", line=line)
             try:
                 self._threads.start()
-                self.parts = BrokerParts(self.options, self.store, self._reactor, self.run_in_thread, self.address)
+                self.parts = BrokerParts(
+                    self.options, self.store, self._reactor, self.run_in_thread, self.address, levels
+                )
                 main.dispatcher = Dispatcher(Role.BROKER, self.parts.handlers, barrier=self.store)
                 vip.dispatcher = main.dispatcher.without(VIP_REFUSED)
             except BaseException:
@@ -102,6 +108,7 @@ class Broker:
             await self._server.stop_listening()
             raise
         self._upkeep = Upkeep(self.options, self.store, self.parts, self._server, self.run_in_thread)
+        self.parts.delayed.begin()
         self._upkeep.begin(self._reactor)
         await self.parts.registration.start()
 
@@ -109,6 +116,7 @@ class Broker:
         """Stop accepting, answer what is in hand, write everything down, and leave the name servers."""
         await self._server.stop_listening()
         await self.parts.registration.stop()
+        self.parts.delayed.stop()
         self.parts.holds.release_all()
         await self._server.close_all()
         await self.parts.client.stop()

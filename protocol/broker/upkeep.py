@@ -15,6 +15,8 @@ from twisted.logger import Logger
 
 from rmqd.conf import FlushDiskType
 
+from .delay_delivery import TICK_S
+
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
 
@@ -69,6 +71,8 @@ class Upkeep:
         self._every(1.0, parts.holds.sweep)
         self._every(1.0, parts.stats.sample)
         self._every(QUEUE_TAIL_INTERVAL_S, self._store.tick_consume_queues)
+        self._every(TICK_S, parts.delayed.tick)
+        self._every(store.flush_delay_offset_interval / 1000, parts.delay_offsets.tick)
         self._every(SCAN_INTERVAL_S, self._scan_clients)
         self._every(SCAN_INTERVAL_S, self._server.close_idle)
         self._every(self._options.broker.flush_consumer_offset_interval / 1000, parts.offsets.tick)
