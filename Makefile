@@ -31,7 +31,7 @@ lint: $(STAMP)  ## format, lint, types, directions of import
 	$(BIN)/ruff format --check -q .
 	$(BIN)/ruff check -q --output-format concise .
 	$(BIN)/mypy -p rmqwire -p rmqd
-	$(BIN)/lint-imports
+	PYTHONPATH=.links:. $(BIN)/lint-imports
 
 unit: $(STAMP)  ## unit, property and simulation tests
 	$(BIN)/pytest tests
