@@ -1,0 +1,138 @@
+"""One run: official and ours in alternation, never both at once, then the table."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+import time
+from datetime import datetime, timezone
+from pathlib import Path
+
+from bench import procfs
+from bench.builds import CACHE, HERE, java_load, raw_load
+from bench.loads import LoadFailed
+from bench.report import Results, markdown, table, text
+from bench.rows import FULL, QUICK, ROWS, SETTLE_S, Bench, Row, warm
+from bench.servers import OFFICIAL_VERSION, Official, Ours, Side
+from bench.wire import WireError
+from interop.process import ProcessFailed
+from interop.toolchain import ToolFailed, missing
+
+ROUNDS_MAX = 20
+MEASURING_FAILED = (LoadFailed, WireError, ProcessFailed, OSError, subprocess.TimeoutExpired)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the benchmark; 0 when every row could be measured, whatever the ratios."""
+    arguments = _arguments(argv)
+    lacking = missing("java", "javac", "mvn", "go")
+    if lacking:
+        print(f"bench: {lacking}", file=sys.stderr)
+        return 2
+    try:
+        raw_load()
+        java_load()
+    except ToolFailed as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 2
+    folder = CACHE / f"run-{time.time_ns()}"
+    folder.mkdir(parents=True)
+    durations = QUICK if arguments.quick else FULL
+    bench, results = Bench(durations, folder / "clients"), Results()
+    facts = _facts(arguments)
+    try:
+        for number in range(arguments.rounds):
+            sides: list[type[Side]] = [one for one in (Official, Ours) if one.name in arguments.sides]
+            for kind in sides if number % 2 == 0 else reversed(sides):
+                _session(bench, kind(folder / kind.name), arguments.rows, results, number)
+    except KeyboardInterrupt:
+        results.failures.append("the run was interrupted")
+    finally:
+        bench.forget_java()
+        shutil.rmtree(folder, ignore_errors=True)
+    facts["load average, at the end"] = f"{procfs.load_average():.2f}"
+    print("\n" + text(table(results)))
+    for failure in results.failures:
+        print(f"not measured: {failure}")
+    if arguments.output is not None:
+        arguments.output.write_text(markdown(results, facts))
+        print(f"\nwritten to {arguments.output}")
+    return 1 if results.failures else 0
+
+
+def _arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="bench/run.py", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="one short alternation, under three minutes")
+    parser.add_argument("--rows", default=",".join(ROWS), help="of: %(default)s")
+    parser.add_argument("--rounds", type=int, default=None, help="alternations, at most 20 [3, with --quick 1]")
+    parser.add_argument("--sides", default="official,ours", help="measure one side only")
+    parser.add_argument(
+        "--output", type=Path, default=None, help="[bench/RESULTS.md; none when rows or sides are left out]"
+    )
+    arguments = parser.parse_args(argv)
+    whole = arguments.rows == ",".join(ROWS) and arguments.sides == "official,ours"
+    arguments.rows = [name for name in arguments.rows.split(",") if name]
+    unknown = [name for name in arguments.rows if name not in ROWS]
+    if unknown:
+        parser.error(f"unknown rows {', '.join(unknown)}; there are {', '.join(ROWS)}")
+    arguments.sides = arguments.sides.split(",")
+    if not set(arguments.sides) <= {"official", "ours"}:
+        parser.error("sides are official and ours")
+    if arguments.rounds is None:
+        arguments.rounds = 1 if arguments.quick else 3
+    if not 1 <= arguments.rounds <= ROUNDS_MAX:
+        parser.error(f"rounds are 1 to {ROUNDS_MAX}")
+    if arguments.output is None and whole:
+        arguments.output = HERE / "RESULTS.md"
+    return arguments
+
+
+def _facts(arguments: argparse.Namespace) -> dict[str, str]:
+    done = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=HERE, capture_output=True, text=True, check=False
+    )
+    length = "quick: short and one alternation, for a look only" if arguments.quick else "full"
+    return {
+        "date": datetime.now(tz=timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        "run": f"{length}; alternations: {arguments.rounds}",
+        **procfs.machine(),
+        "official": f"{OFFICIAL_VERSION}, 2 GB heap, ASYNC_FLUSH, default settings, fresh store",
+        "ours": f"{done.stdout.strip() or 'no commit'}, default settings, fresh store",
+        "load average, at the start": f"{procfs.load_average():.2f} (other work on the machine spoils a run)",
+    }
+
+
+def _session(bench: Bench, side: Side, names: list[str], results: Results, number: int) -> None:
+    """Start one side, measure its rows and end it."""
+    print(f"round {number + 1}, {side.name}", flush=True)
+    rows = [ROWS[name] for name in ROWS if name in names]
+    try:
+        try:
+            side.start()
+            for row in [row for row in rows if row.at_start]:
+                _measure(bench, side, row, results)
+            others = [row for row in rows if not row.at_start]
+            if others:
+                warm(bench, side)
+        except MEASURING_FAILED as error:
+            results.fail("all", side.name, error)
+            return
+        for row in others:
+            time.sleep(SETTLE_S)
+            _measure(bench, side, row, results)
+    finally:
+        side.stop()
+
+
+def _measure(bench: Bench, side: Side, row: Row, results: Results) -> None:
+    try:
+        values = row.measure(bench, side)
+    except MEASURING_FAILED as error:
+        bench.forget_java()  # it may still be busy with what failed
+        results.fail(row.name, side.name, error)
+        print(f"  {row.name}: {error}", flush=True)
+        return
+    results.add(row.name, side.name, values)
+    print(f"  {row.name}: " + ", ".join(f"{name} {value:,.3f}" for name, value in values.items()), flush=True)

@@ -1,0 +1,3 @@
+module rmqbench/raw
+
+go 1.20
