@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from zlib import crc32
 
@@ -24,12 +24,25 @@ import msgspec
 
 from .errors import MalformedMessage
 from .hashing import java_string_hash, tags_code
+from .properties import (
+    PROPERTY_DELAY,
+    PROPERTY_KEYS,
+    PROPERTY_TAGS,
+    PROPERTY_UNIQ_KEY,
+    decode_properties,
+    encode_properties,
+    message_keys,
+)
 
 __all__ = [
     "BLANK_MAGIC",
     "MESSAGE_MAGIC_V1",
     "MESSAGE_MAGIC_V2",
     "PROPERTIES_SIZE_MAX_BYTES",
+    "PROPERTY_DELAY",
+    "PROPERTY_KEYS",
+    "PROPERTY_TAGS",
+    "PROPERTY_UNIQ_KEY",
     "BatchEntry",
     "StoredMessage",
     "body_crc",
@@ -44,6 +57,7 @@ __all__ = [
     "encode_record",
     "iter_records",
     "java_string_hash",
+    "message_keys",
     "record_size",
     "split_batch",
     "tags_code",
@@ -74,14 +88,6 @@ PROPERTIES_SIZE_MAX_BYTES = 32767
 TOPIC_V1_MAX_BYTES = 127
 RECORD_FIXED_BYTES = 91
 """A version 1 record with both hosts IPv4, without body, topic and properties."""
-
-NAME_VALUE_SEPARATOR = "\x01"
-PROPERTY_SEPARATOR = "\x02"
-
-PROPERTY_KEYS = "KEYS"
-PROPERTY_TAGS = "TAGS"
-PROPERTY_UNIQ_KEY = "UNIQ_KEY"
-PROPERTY_DELAY = "DELAY"
 
 _HEADER = {(born, store): struct.Struct(f">iiiiiqqiq{born}sq{store}siqi") for born in (8, 20) for store in (8, 20)}
 HEADER_V4 = _HEADER[8, 8]
@@ -297,45 +303,6 @@ def iter_records(data: bytes) -> Iterator[StoredMessage]:
         message = decode_record(data, position)
         yield message
         position += message.size
-
-
-def encode_properties(properties: Mapping[str, str] | Iterable[tuple[str, str]]) -> bytes:
-    """`name 0x01 value 0x02` for each, the last 0x02 included.
-
-    Source: `MessageDecoder.messageProperties2String`.
-    """
-    pairs = properties.items() if isinstance(properties, Mapping) else properties
-    return "".join([f"{name}\x01{value}\x02" for name, value in pairs]).encode("utf-8")
-
-
-def decode_properties(properties: bytes) -> dict[str, str]:
-    """Read a property string as 5.x does: pieces without a name or without a value are dropped.
-
-    Bytes that are no UTF-8 become replacement characters, as in Java.
-
-    Source: `MessageDecoder.string2messageProperties`.
-    """
-    found: dict[str, str] = {}
-    for piece in properties.decode("utf-8", "replace").split(PROPERTY_SEPARATOR):
-        name, separator, value = piece.partition(NAME_VALUE_SEPARATOR)
-        if separator and name and value:
-            found[name] = value
-    return found
-
-
-def message_keys(properties: Mapping[str, str]) -> list[str]:
-    """What a message is indexed under: its unique key, then each blank-separated part of KEYS.
-
-    Source: `IndexService.buildIndex`.
-    """
-    keys = []
-    unique = properties.get(PROPERTY_UNIQ_KEY)
-    if unique is not None:
-        keys.append(unique)
-    several = properties.get(PROPERTY_KEYS)
-    if several:
-        keys.extend(part for part in several.split(" ") if part)
-    return keys
 
 
 def encode_host(ip: str, port: int) -> bytes:

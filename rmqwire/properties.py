@@ -1,0 +1,55 @@
+"""The property string of a message: names and values, and the few names the server looks at.
+
+Source: `MessageDecoder`, `MessageConst`, 4.7.0 and 5.5.0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+NAME_VALUE_SEPARATOR = "\x01"
+PROPERTY_SEPARATOR = "\x02"
+
+PROPERTY_KEYS = "KEYS"
+PROPERTY_TAGS = "TAGS"
+PROPERTY_UNIQ_KEY = "UNIQ_KEY"
+PROPERTY_DELAY = "DELAY"
+
+
+def encode_properties(properties: Mapping[str, str] | Iterable[tuple[str, str]]) -> bytes:
+    """`name 0x01 value 0x02` for each, the last 0x02 included.
+
+    Source: `MessageDecoder.messageProperties2String`.
+    """
+    pairs = properties.items() if isinstance(properties, Mapping) else properties
+    return "".join([f"{name}\x01{value}\x02" for name, value in pairs]).encode("utf-8")
+
+
+def decode_properties(properties: bytes) -> dict[str, str]:
+    """Read a property string as 5.x does: pieces without a name or without a value are dropped.
+
+    Bytes that are no UTF-8 become replacement characters, as in Java.
+
+    Source: `MessageDecoder.string2messageProperties`.
+    """
+    found: dict[str, str] = {}
+    for piece in properties.decode("utf-8", "replace").split(PROPERTY_SEPARATOR):
+        name, separator, value = piece.partition(NAME_VALUE_SEPARATOR)
+        if separator and name and value:
+            found[name] = value
+    return found
+
+
+def message_keys(properties: Mapping[str, str]) -> list[str]:
+    """What a message is indexed under: its unique key, then each blank-separated part of KEYS.
+
+    Source: `IndexService.buildIndex`.
+    """
+    keys = []
+    unique = properties.get(PROPERTY_UNIQ_KEY)
+    if unique is not None:
+        keys.append(unique)
+    several = properties.get(PROPERTY_KEYS)
+    if several:
+        keys.extend(part for part in several.split(" ") if part)
+    return keys
