@@ -8,7 +8,7 @@ handlers stage what they store, the store commits once, then all answers leave i
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -74,6 +74,15 @@ def handles(
     return mark
 
 
+def marked(kind: type) -> Iterator[tuple[str, tuple[type[Header], ...]]]:
+    """Give the methods of a class that are marked with `handles`, and what they handle."""
+    for base in kind.__mro__:
+        for name, value in vars(base).items():
+            headers = getattr(value, _MARK, None) if callable(value) else None
+            if headers:
+                yield name, headers
+
+
 class Dispatcher:
     """The request table of one server.
 
@@ -100,8 +109,8 @@ class Dispatcher:
         self.handled_by: dict[int, str] = {}
         declared = declarations(role)
         for instance in handlers:
-            for name in dir(type(instance)):
-                for header in getattr(getattr(type(instance), name), _MARK, ()):
+            for name, headers in marked(type(instance)):
+                for header in headers:
                     code = declaration_of(header).code
                     if code not in declared or declared[code].header is not header:
                         raise ValueError(f"{type(instance).__name__}.{name} handles {code}, not served by {role}")
