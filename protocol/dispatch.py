@@ -194,7 +194,9 @@ class Dispatcher:
                 result = reply.finish(failed)
             except Exception as cause:  # noqa: BLE001
                 result = self._unexpected(request, cause)
-            if result is not None:
+            if result.__class__ is bytes and not request.flag & FLAG_ONEWAY:
+                out.append(result)
+            elif result is not None:
                 self._settle(request, result, out)
 
     def _settle(self, request: Request, result: Result, out: list[bytes]) -> None:

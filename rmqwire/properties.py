@@ -32,11 +32,13 @@ def decode_properties(properties: bytes) -> dict[str, str]:
 
     Source: `MessageDecoder.string2messageProperties`.
     """
-    found: dict[str, str] = {}
-    for piece in properties.decode("utf-8", "replace").split(PROPERTY_SEPARATOR):
-        name, separator, value = piece.partition(NAME_VALUE_SEPARATOR)
-        if separator and name and value:
-            found[name] = value
+    pieces = properties.decode("utf-8", "replace").split(PROPERTY_SEPARATOR)
+    try:
+        found = dict([piece.split(NAME_VALUE_SEPARATOR, 1) for piece in pieces if piece])
+    except ValueError:  # a piece without a separator
+        found = dict([piece.split(NAME_VALUE_SEPARATOR, 1) for piece in pieces if NAME_VALUE_SEPARATOR in piece])
+    if "" in found or "" in found.values():
+        return {name: value for name, value in found.items() if name and value}
     return found
 
 
