@@ -300,8 +300,8 @@ LANGUAGE_BYTES = {name: number for number, name in enumerate(LANGUAGES)}
 class Version:
     """`MQVersion` ordinals that decide how a peer is spoken to."""
 
-    V3_0_7_SNAPSHOT = 30
-    V3_0_11 = 39
+    V3_0_7_SNAPSHOT = 28
+    V3_0_11 = 37
     V3_1_8_SNAPSHOT = 62
     V3_2_6 = 79
     V3_4_9 = 121
@@ -321,19 +321,42 @@ OUR_VERSION = Version.V5_5_0
 
 
 def name_of_version(ordinal: int) -> str:
-    """Give the name of a released version by its ordinal, as `MQVersion.getVersionDesc` spells it.
-
-    Releases since 4.0.0 follow `213 + 20y + 2z` (4.y.z) and `413 + 20y + 2z` (5.y.z); the SNAPSHOT is one less.
-    """
+    """Give the name of a version by its ordinal, as `MQVersion.getVersionDesc` does; a negative number as text."""
     if ordinal >= HIGHER_VERSION_ORDINAL:
         return "HIGHER_VERSION"
-    for base, major in ((413, 5), (213, 4)):
-        if ordinal >= base - 1:
-            rest = ordinal - base
-            snapshot = rest % 2
-            rest += snapshot
-            return f"V{major}_{rest // 20}_{rest % 20 // 2}" + ("_SNAPSHOT" if snapshot else "")
-    return "V3_2_6" if ordinal == Version.V3_2_6 else f"V3_ORDINAL_{ordinal}"
+    if ordinal < _REGULAR_ORDINAL:
+        return f"V3_0_0_{_FIRST_VERSIONS[ordinal]}" if ordinal >= 0 else str(ordinal)
+    first, major, minor, patch = next(row for row in _VERSION_ROWS if ordinal >= row[0])
+    step = ordinal - first
+    return f"V{major}_{minor}_{patch + step // 2}" + ("" if step % 2 else "_SNAPSHOT")
 
 
 HIGHER_VERSION_ORDINAL = 612
+_REGULAR_ORDINAL = 16
+_FIRST_VERSIONS = [
+    "SNAPSHOT",
+    "ALPHA1",
+    "BETA1",
+    "BETA2",
+    "BETA3",
+    "BETA4",
+    "BETA5",
+    "BETA6_SNAPSHOT",
+    "BETA6",
+    "BETA7_SNAPSHOT",
+    "BETA7",
+    "BETA8_SNAPSHOT",
+    "BETA8",
+    "BETA9_SNAPSHOT",
+    "BETA9",
+    "FINAL",
+]
+_VERSION_ROWS = (
+    *((412 + 20 * minor, 5, minor, 0) for minor in reversed(range(10))),
+    *((212 + 20 * minor, 4, minor, 0) for minor in reversed(range(10))),
+    *((32 + 18 * minor, 3, minor, 1) for minor in reversed(range(3, 10))),
+    (66, 3, 2, 0),
+    (46, 3, 1, 0),
+    (16, 3, 0, 1),
+)
+"""Ordinal of the first SNAPSHOT of each minor version, and its patch number; SNAPSHOT and release follow in turn."""

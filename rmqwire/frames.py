@@ -19,7 +19,7 @@ HEADER_SIZE_MAX_BYTES = 0xFFFFFF
 JSON = 0
 ROCKETMQ = 1
 
-_WORDS = Struct(">ii")
+_WORDS = Struct(">iI")
 _unpack_words = _WORDS.unpack_from
 
 Frame = tuple[int, bytes, bytes]
@@ -72,7 +72,7 @@ class FrameReader:
                 self._need = stop - position
                 rest += data[position:]
                 return frames
-            frames.append((word >> 24 & 0xFF, data[position + 8 : body_at], data[body_at:stop]))
+            frames.append((word >> 24, data[position + 8 : body_at], data[body_at:stop]))
             position = stop
         if position < end:
             self._need = 8
