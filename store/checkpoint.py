@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from zlib import crc32
 
-from .errors import FlushFailed, StoreDamaged
+from .errors import DerivedWriteFailed, FlushFailed, StoreDamaged
 from .files import Files, write_all
 
 CHECKPOINT_SIZE_BYTES = 4096
@@ -134,16 +134,29 @@ def save_checkpoint(files: Files, path: str, checkpoint: Checkpoint) -> None:
 
 
 def checkpoint_job(
-    files: Files, paths: Iterable[str], checkpoint_path: str, checkpoint: Checkpoint
+    files: Files,
+    paths: Iterable[str],
+    checkpoint_path: str,
+    checkpoint: Checkpoint,
+    write_index: Callable[[], None] | None,
 ) -> Callable[[], Checkpoint]:
     """The blocking work of a checkpoint: sync what it speaks about, then write it. For a thread; it shares nothing.
 
     Args:
         paths: files, and folders ending in a slash. One that is gone by now (a deleted topic) is skipped.
+        write_index: what of the index has to be written before it is synced.
+
+    Returns:
+        The job. It raises `DerivedWriteFailed` when the index cannot be written and `FlushFailed` for the rest.
     """
     paths = list(paths)
 
     def run() -> Checkpoint:
+        if write_index is not None:
+            try:
+                write_index()
+            except OSError as error:
+                raise DerivedWriteFailed(f"the index cannot be written: {error}") from error
         for path in paths:
             try:
                 if path.endswith("/"):

@@ -48,6 +48,12 @@ class StoreFull(WriteFailed):
     response_code = ResponseCode.SERVICE_NOT_AVAILABLE
 
 
+class DerivedWriteFailed(WriteFailed):
+    """Queues or index cannot be written. The messages are safe; it is tried again, and until then no more come."""
+
+    response_code = ResponseCode.SERVICE_NOT_AVAILABLE
+
+
 class FlushFailed(StoreError):
     """A sync failed: what was written since the last one may be lost, so the store takes no more writes."""
 

@@ -102,6 +102,8 @@ class GroupWriter:
         self._keyed: list[KeyedMessage] = []
         self._group_timestamp = 0
         self._last_timestamp = 0
+        self.put_count = 0
+        """Messages written since the store was opened."""
 
     # -- whether it may write ------------------------------------------------------------------------------------
 
@@ -122,7 +124,7 @@ class GroupWriter:
         self._failure.__cause__ = error
         self._judge()
 
-    def _derived_failed(self, error: OSError) -> None:
+    def _derived_failed(self, error: Exception) -> None:
         # The messages are safe in the log and readable from memory; but no more may come, or memory fills up.
         self._derived_failure = NotWritable(f"consume queues or index cannot be written: {error}")
         self._judge()
@@ -334,10 +336,9 @@ class GroupWriter:
         log.wrote_offset = self._part_begin = self._position
         self._last_timestamp = self._group_timestamp
         self._group_timestamp = 0
+        self.put_count += len(parts) // 5 + sum([len(piece) // 5 for _, piece in self._pieces])
         parts.clear()
-        if self._pieces:
-            self._pieces.clear()
-            parts = self._parts
+        self._pieces.clear()
         self._take_keys()
         touched = self._touched
         self._touched = []

@@ -5,9 +5,8 @@
 entry count i32`, the count beginning at 1 as entry 0 is never used. A slot holds the number of the newest entry of its
 chain; an entry is `key hash i32 | physical offset i64 | seconds since begin i32 | previous entry i32`.
 
-The slot table of the file that is written to is held in memory (anonymous, so pages not used cost nothing), and its
-changed pages are written in groups: no page fault can stop the thread, and no full disk kill the process. What it must
-not do: know messages, or which file comes next.
+The slot table of the file that is written to is held in memory, and its changed pages are written in groups. What it
+must not do: know messages, or which file comes next.
 
 Crash guarantee: entries are written before the slots that point to them and the header last, so after a crash of the
 process everything below the header's count is found. After a power loss `cut_to` puts the slots in order.
@@ -17,11 +16,9 @@ Source: `IndexFile`, `IndexHeader`, 4.7.0 and 5.3.4.
 
 from __future__ import annotations
 
-import mmap
 import struct
-import sys
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from rmqwire.hashing import IndexKeyHasher
@@ -30,16 +27,15 @@ from .commitlog import make_file
 from .errors import StoreDamaged
 from .fdpool import DescriptorPool, Reader
 from .files import Files, write_all
+from .indexslots import SLOT_BYTES, SLOTS_PER_PAGE_BITS, SlotTable, read_slots, to_big_endian
 
 HEADER_BYTES = 40
-SLOT_BYTES = 4
 ENTRY_BYTES = 20
 _HEADER = struct.Struct(">qqqqii")
 _ENTRY = struct.Struct(">iqii")
 _SLOT = struct.Struct(">i")
-_PAGE_SLOTS = 1024
 _ENTRIES_WRITE_BYTES = 1 << 16
-_LOAD_BYTES = 1 << 20
+_READ_ENTRIES = 50_000
 _INT_MAX = 0x7FFFFFFF
 
 KeyedMessage = tuple[IndexKeyHasher, int, int, Sequence[str]]
@@ -58,13 +54,6 @@ class IndexHeader:
     index_count: int = 1
 
 
-def _swapped(slots: array[int]) -> array[int]:
-    """Big-endian to native or back, in place."""
-    if sys.byteorder == "little":
-        slots.byteswap()
-    return slots
-
-
 class IndexFile:
     """One file; `open_for_writing` makes it the one that grows.
 
@@ -81,10 +70,9 @@ class IndexFile:
         self._entries_at = HEADER_BYTES + slot_num * SLOT_BYTES
         self.size = self._entries_at + index_num * ENTRY_BYTES
         self.header = IndexHeader()
-        self._slots: memoryview | None = None
+        self._table: SlotTable | None = None
         # The number of the first entry that is not in the file, and the entries from there on; swapped as one.
         self._memory: tuple[int, bytearray] = (1, bytearray())
-        self._dirty_pages: set[int] = set()
         self._header_dirty = False
 
     # -- the file ------------------------------------------------------------------------------------------------
@@ -94,7 +82,7 @@ class IndexFile:
         self._files.close(make_file(self._files, self.path, self.size))
         self.header = IndexHeader(begin_timestamp, begin_timestamp, begin_physical_offset, begin_physical_offset, 0, 1)
         self._header_dirty = True
-        self._slots = self._empty_slots()
+        self._table = SlotTable(self._slot_num)
 
     def load(self) -> None:
         """Read the header.
@@ -120,38 +108,20 @@ class IndexFile:
         """Whether no entry fits any more."""
         return self.header.index_count >= self._index_num
 
-    def _empty_slots(self) -> memoryview:
-        return memoryview(mmap.mmap(-1, self._slot_num * SLOT_BYTES)).cast("i")
-
-    def open_for_writing(self) -> memoryview:
-        """The slot table in memory, read from the file the first time. Raises `OSError`."""
-        if self._slots is None:
-            slots = self._empty_slots()
+    def open_for_writing(self) -> None:
+        """Have the slot table in memory, read from the file the first time. Raises `OSError`."""
+        if self._table is None:
+            table = SlotTable(self._slot_num)
             count = self.header.index_count
             for first, values in self._read_slots():
                 # As Java: a slot that is negative or points behind the count is empty.
                 if max(values) >= count or min(values) < 0:
                     values = array("i", [value if 0 < value < count else 0 for value in values])
-                slots[first : first + len(values)] = values
-            self._slots = slots
-        return self._slots
+                table.values[first : first + len(values)] = values
+            self._table = table
 
-    def _read_slots(self) -> Iterable[tuple[int, array[int]]]:
-        """The written stretches of the slot table: number of the first slot, values."""
-        fd = self._pool.get(self.path)
-        position, end = HEADER_BYTES, self._entries_at
-        while position < end:
-            data_at = self._files.next_data(fd, position)
-            if data_at is None or data_at >= end:
-                return
-            position = max(position, data_at - (data_at - HEADER_BYTES) % SLOT_BYTES)
-            data = self._files.pread(fd, min(_LOAD_BYTES, end - position), position)
-            values = array("i")
-            values.frombytes(data[: len(data) // SLOT_BYTES * SLOT_BYTES])
-            if not values:
-                return
-            yield (position - HEADER_BYTES) // SLOT_BYTES, _swapped(values)
-            position += len(values) * SLOT_BYTES
+    def _read_slots(self) -> Iterator[tuple[int, array[int]]]:
+        return read_slots(self._files, self._pool.get(self.path), HEADER_BYTES, self._slot_num)
 
     # -- adding --------------------------------------------------------------------------------------------------
 
@@ -160,10 +130,11 @@ class IndexFile:
 
         As Java: the first entry's time difference is taken before the header's begin time is its own.
         """
-        slots = self._slots
+        table = self._table
         header = self.header
-        assert slots is not None
+        assert table is not None
         assert header.index_count < self._index_num
+        slots = table.values
         number = header.index_count
         slot = key_hash % self._slot_num
         previous = slots[slot]
@@ -171,7 +142,7 @@ class IndexFile:
         seconds = 0 if begin <= 0 else min(max((store_timestamp - begin) // 1000, 0), _INT_MAX)
         self._memory[1].extend(_ENTRY.pack(key_hash, physical_offset, seconds, previous))
         slots[slot] = number
-        self._dirty_pages.add(slot >> 10)
+        table.changed_pages.add(slot >> SLOTS_PER_PAGE_BITS)
         if number == 1:
             header.begin_physical_offset = physical_offset
             header.begin_timestamp = store_timestamp
@@ -188,11 +159,12 @@ class IndexFile:
         Returns:
             How many of the messages were added: fewer than given when the file was about to become full.
         """
-        slots = self._slots
+        table = self._table
         header = self.header
-        assert slots is not None
+        assert table is not None
         if header.index_count == 1 or header.begin_timestamp <= 0:
             return self._add_first(messages)
+        slots = table.values
         number = header.index_count
         limit = self._index_num
         begin = header.begin_timestamp
@@ -200,7 +172,7 @@ class IndexFile:
         used = header.slot_count
         extend = self._memory[1].extend
         pack = _ENTRY.pack
-        dirty = self._dirty_pages.add
+        changed = table.changed_pages.add
         timestamp, seconds, physical_offset = -1, 0, header.end_physical_offset
         done = 0
         for hasher, physical_offset, stored_at, keys in messages:
@@ -215,7 +187,7 @@ class IndexFile:
                 previous = slots[slot]
                 extend(pack(key_hash, physical_offset, seconds, previous))
                 slots[slot] = number
-                dirty(slot >> 10)
+                changed(slot >> SLOTS_PER_PAGE_BITS)
                 if not previous:
                     used += 1
                 number += 1
@@ -247,52 +219,53 @@ class IndexFile:
         write_all(self._files, self._pool.get(self.path), entries, self._entries_at + number * ENTRY_BYTES)
         self._memory = (number + len(entries) // ENTRY_BYTES, bytearray())
 
-    def write(self) -> bool:
-        """Write everything that is only in memory: entries, then slots, then the header.
+    def write_plan(self) -> Callable[[], None] | None:
+        """Writing of everything that is only in memory: entries at once, slots and header by the returned job.
+
+        The job works on copies, so it may run in a thread; until it is done there must be no other.
 
         Returns:
-            Whether there was anything.
+            None when there is nothing to write.
 
         Raises:
-            OSError: the system refused; what is left is tried again with the next call.
+            OSError: the entries were refused; they are tried again with the next call.
         """
         if not self._header_dirty:
-            return False
+            return None
         self.write_entries(least_bytes=1)
-        fd = self._pool.get(self.path)
-        slots = self._slots
-        if slots is not None:
-            pages = sorted(self._dirty_pages)
-            index = 0
-            while index < len(pages):
-                last = index + 1
-                while last < len(pages) and pages[last] == pages[last - 1] + 1 and last - index < 64:
-                    last += 1
-                first_slot = pages[index] * _PAGE_SLOTS
-                values = array("i", slots[first_slot : (pages[last - 1] + 1) * _PAGE_SLOTS])
-                write_all(self._files, fd, _swapped(values).tobytes(), HEADER_BYTES + first_slot * SLOT_BYTES)
-                index = last
-            self._dirty_pages.clear()
+        runs = [] if self._table is None else self._table.take_changed()
         header = self.header
-        write_all(
-            self._files,
-            fd,
-            _HEADER.pack(
-                header.begin_timestamp,
-                header.end_timestamp,
-                header.begin_physical_offset,
-                header.end_physical_offset,
-                header.slot_count,
-                header.index_count,
-            ),
-            0,
+        head = _HEADER.pack(
+            header.begin_timestamp,
+            header.end_timestamp,
+            header.begin_physical_offset,
+            header.end_physical_offset,
+            header.slot_count,
+            header.index_count,
         )
         self._header_dirty = False
-        return True
+        files, path = self._files, self.path
+
+        def write() -> None:
+            fd = files.open(path)
+            try:
+                for first, values in runs:
+                    write_all(files, fd, to_big_endian(values), HEADER_BYTES + first * SLOT_BYTES)
+                write_all(files, fd, head, 0)
+            finally:
+                files.close(fd)
+
+        return write
+
+    def write_failed(self) -> None:
+        """The job of `write_plan` failed: everything has to be written again."""
+        if self._table is not None:
+            self._table.all_changed()
+        self._header_dirty = True
 
     def release(self) -> None:
         """No entry comes any more and all is written: the slot table need not stay in memory."""
-        self._slots = None
+        self._table = None
 
     # -- reading -------------------------------------------------------------------------------------------------
 
@@ -317,9 +290,9 @@ class IndexFile:
         Source: `IndexFile.selectPhyOffset`.
         """
         slot = key_hash % self._slot_num
-        slots = self._slots
-        if slots is not None:
-            number: int = slots[slot]
+        table = self._table
+        if table is not None:
+            number: int = table.values[slot]
         else:
             (number,) = _SLOT.unpack(reader.read(self.path, HEADER_BYTES + slot * SLOT_BYTES, SLOT_BYTES))
         count = self.header.index_count
@@ -355,27 +328,30 @@ class IndexFile:
         self.header.end_timestamp = end_timestamp
         if count > 1:
             self.header.end_physical_offset = self.entry(count - 1, reader)[1]
-        slots = self._empty_slots()
+        table = SlotTable(self._slot_num)
         broken = False
         for first, values in self._read_slots():
             if max(values) >= count or min(values) < 0:
-                for offset, value in enumerate(values):
-                    if value >= count or value < 0:
-                        repaired = self._follow(first + offset, value, count, reader)
-                        if repaired is None:
-                            broken = True
-                            break
-                        values[offset] = repaired
-                        self._dirty_pages.add((first + offset) >> 10)
+                broken = not self._repair(table, first, values, count, reader)
             if broken:
+                table = self._rebuilt_table(count, reader)
                 break
-            slots[first : first + len(values)] = values
-        if broken:
-            slots = self._rebuilt_slots(count, reader)
-        self._slots = slots
-        self.header.slot_count = self._slot_num - _count_zeros(slots)
+            table.values[first : first + len(values)] = values
+        self._table = table
+        self.header.slot_count = table.used()
         self._header_dirty = True
         return broken
+
+    def _repair(self, table: SlotTable, first: int, values: array[int], count: int, reader: Reader) -> bool:
+        """Replace slots that point behind the entries; says whether that was possible."""
+        for offset, value in enumerate(values):
+            if value >= count or value < 0:
+                repaired = self._follow(first + offset, value, count, reader)
+                if repaired is None:
+                    return False
+                values[offset] = repaired
+                table.changed_pages.add((first + offset) >> SLOTS_PER_PAGE_BITS)
+        return True
 
     def _follow(self, slot: int, number: int, count: int, reader: Reader) -> int | None:
         """The newest entry below `count` in a slot's chain; None when the chain is not whole."""
@@ -392,21 +368,14 @@ class IndexFile:
         """As `entry`, of numbers the header does not count."""
         return _ENTRY.unpack(reader.read(self.path, self._entries_at + number * ENTRY_BYTES, ENTRY_BYTES))
 
-    def _rebuilt_slots(self, count: int, reader: Reader) -> memoryview:
-        slots = self._empty_slots()
+    def _rebuilt_table(self, count: int, reader: Reader) -> SlotTable:
+        table = SlotTable(self._slot_num)
         number = 1
         while number < count:
-            amount = min(count - number, _LOAD_BYTES // ENTRY_BYTES)
+            amount = min(count - number, _READ_ENTRIES)
             data = reader.read(self.path, self._entries_at + number * ENTRY_BYTES, amount * ENTRY_BYTES)
             for key_hash, _, _, _ in _ENTRY.iter_unpack(data):
-                slots[key_hash % self._slot_num] = number
+                table.values[key_hash % self._slot_num] = number
                 number += 1
-        self._dirty_pages.update(range(-(-self._slot_num // _PAGE_SLOTS)))
-        return slots
-
-
-def _count_zeros(slots: memoryview) -> int:
-    zeros = 0
-    for first in range(0, len(slots), 1 << 18):
-        zeros += array("i", slots[first : first + (1 << 18)]).count(0)
-    return zeros
+        table.all_changed()
+        return table

@@ -61,6 +61,8 @@ class KeyIndex:
         self._waiting_reader = WaitingReader(files, self._pool)
         self.files: list[IndexFile] = []
         """Oldest first."""
+        self._full: list[IndexFile] = []  # not wholly written yet
+        self._writing: list[IndexFile] = []
         self.pending: list[KeyedMessage] = []
         """Messages that wait to be added, in the order of the log."""
         self.unsynced: dict[str, None] = {}
@@ -130,7 +132,6 @@ class KeyIndex:
     def _next_file(self, last: IndexFile | None) -> IndexFile:
         begin_timestamp = begin_offset = 0
         if last is not None:
-            last.write()
             begin_timestamp, begin_offset = last.header.end_timestamp, last.header.end_physical_offset
         else:
             self._files.make_directories(self._folder)
@@ -142,7 +143,7 @@ class KeyIndex:
         file = IndexFile(self._files, self._pool, path, self._slot_num, self._index_num)
         file.create(begin_timestamp, begin_offset)
         if last is not None:
-            last.release()
+            self._full.append(last)
         self.files = [*self.files, file]
         self.unsynced[self._folder + "/"] = None
         return file
@@ -157,11 +158,45 @@ class KeyIndex:
             file.add(hasher.index_hash(key), physical_offset, timestamp)
         del self.pending[0]
 
-    def write(self) -> None:
-        """Bring everything that is only in memory to the files. Raises `OSError`."""
+    def write_plan(self) -> Callable[[], None] | None:
+        """Bring everything that is only in memory to the files: some at once, the rest by the job, for a thread.
+
+        Returns:
+            None when there is nothing to write. After the job `written` or `write_failed` must be called.
+
+        Raises:
+            OSError: the system refused what is written at once.
+        """
         self.build()
-        if self.files and self.files[-1].write():
-            self.unsynced[self.files[-1].path] = None
+        jobs = []
+        for file in [*self._full, *self.files[-1:]]:
+            job = file.write_plan()
+            if job is not None:
+                jobs.append(job)
+                self._writing.append(file)
+                self.unsynced[file.path] = None
+        if not jobs:
+            return None
+
+        def write() -> None:
+            for job in jobs:
+                job()
+
+        return write
+
+    def written(self) -> None:
+        """The job is done; the slot tables of full files are not needed in memory any more."""
+        for file in self._writing:
+            if file is not self.files[-1] and file in self._full:
+                self._full.remove(file)
+                file.release()
+        self._writing.clear()
+
+    def write_failed(self) -> None:
+        """The job failed; the next one writes it again."""
+        for file in self._writing:
+            file.write_failed()
+        self._writing.clear()
 
     def position(self) -> tuple[int, int]:
         """The newest file's name as a number, and its entry count: what a checkpoint notes. (0, 0) without files."""

@@ -21,7 +21,7 @@ from .checkpoint import Checkpoint, checkpoint_job, load_checkpoint
 from .commitlog import CommitLog
 from .dirlock import AbortFile, DirectoryLock
 from .dispatch import DeliveryTime
-from .errors import NotWritable, StoreDamaged, StoreError
+from .errors import DerivedWriteFailed, NotWritable, StoreDamaged, StoreError
 from .fdpool import HotReader, WaitingReader
 from .files import Files, RealFiles
 from .groupwriter import GroupWriter, StagedPut
@@ -82,6 +82,9 @@ class MessageStore(GroupWriter, StoreReads):
         self._checkpoint = Checkpoint()
         self._checkpointing = False
         self._checkpoint_at_ms = 0
+        self._checkpoint_puts = 0
+        self._syncing_queues: dict[str, None] = {}
+        self._syncing_index: dict[str, None] = {}
         self._samples: deque[tuple[int, int]] = deque()  # (end of the log, store time) at past checkpoints
         self._owner = 0  # the thread that may change things
         self.cleaned_files = 0
@@ -259,26 +262,32 @@ class MessageStore(GroupWriter, StoreReads):
         if complete == synced and not unsynced:
             return None
         now = self._wall_clock_ms()
-        if not at_once and complete - (synced or 0) < self.options.checkpoint_log_bytes:
+        if (
+            not at_once
+            and complete - (synced or 0) < self.options.checkpoint_log_bytes
+            and self.put_count - self._checkpoint_puts < self.options.checkpoint_messages
+        ):
             many = unsynced > _CHECKPOINT_MANY_FILES
             interval = self.options.flush_consume_queue_thorough_interval_ms if many else _CHECKPOINT_INTERVAL_MS
             if 0 <= now - self._checkpoint_at_ms < interval:
                 return None
         try:
-            checkpoint = self._next_checkpoint(complete)
+            write_index = None if self.index is None else self.index.write_plan()
         except OSError as error:
             self._derived_failed(error)
             return None
+        checkpoint = self._next_checkpoint(complete)
         self._checkpoint_at_ms = now
+        self._checkpoint_puts = self.put_count
         paths = [log.path(start) for start in log.starts if log.start_of(log.flushed_offset) <= start < complete]
         paths.append(log.folder + "/")
         paths += queues.unsynced
-        queues.unsynced = {}
+        self._syncing_queues, queues.unsynced = queues.unsynced, {}
         if self.index is not None:
             paths += self.index.unsynced
-            self.index.unsynced = {}
+            self._syncing_index, self.index.unsynced = self.index.unsynced, {}
         self._checkpointing = True
-        return checkpoint_job(self._files, paths, self._checkpoint_path, checkpoint)
+        return checkpoint_job(self._files, paths, self._checkpoint_path, checkpoint, write_index)
 
     def _next_checkpoint(self, complete: int) -> Checkpoint:
         self._samples.append((self.log.wrote_offset, self._last_timestamp))
@@ -288,10 +297,9 @@ class MessageStore(GroupWriter, StoreReads):
         index_timestamp, index_offset = self._checkpoint.index_msg_timestamp, complete
         file_number = count = 0
         if self.index is not None:
-            self.index.write()
             file_number, count = self.index.position()
             index_timestamp, _ = self.index.last_update()
-            index_offset = self.log.wrote_offset  # every key up to here is in the index's files now
+            index_offset = self.log.wrote_offset  # the job writes every key up to here
         return replace(
             self._checkpoint,
             physic_msg_timestamp=timestamp,
@@ -308,13 +316,22 @@ class MessageStore(GroupWriter, StoreReads):
         """A checkpoint is on disk."""
         self._checkpointing = False
         self._checkpoint = checkpoint
+        if self.index is not None:
+            self.index.written()
         if checkpoint.synced_offset is not None and checkpoint.synced_offset > self.log.flushed_offset:
             self.log.flushed_offset = checkpoint.synced_offset
 
     def checkpoint_failed(self, error: BaseException) -> None:
-        """A sync failed: as `flush_failed`."""
+        """A sync failed, which is final as with `flush_failed`; or the index could not be written, which is not."""
         self._checkpointing = False
-        self.flush_failed(error)
+        if self.index is not None:
+            self.index.write_failed()
+            self.index.unsynced = self._syncing_index | self.index.unsynced
+        self.queues.unsynced = self._syncing_queues | self.queues.unsynced
+        if isinstance(error, DerivedWriteFailed):
+            self._derived_failed(error)
+        else:
+            self._fail(f"a sync failed: {error}", error)
 
     def tick_checkpoint(self) -> None:
         """Write everything and make a checkpoint now, waiting for the disk: when the store opens and closes.
@@ -323,8 +340,6 @@ class MessageStore(GroupWriter, StoreReads):
             OSError, FlushFailed: it could not be made.
         """
         self.queues.write_tails()
-        if self.index is not None:
-            self.index.write()
         plan = self.checkpoint_plan(at_once=True)
         if plan is not None:
             try:

@@ -32,8 +32,10 @@ class StoreOptions:
     flush_commit_log_least_pages: int = 4
     flush_commit_log_thorough_interval_ms: int = 10_000
     flush_consume_queue_thorough_interval_ms: int = 60_000
-    checkpoint_log_bytes: int = 64 << 20
+    checkpoint_log_bytes: int = 256 << 20
     """Make a checkpoint when so much was written since the last one: bounds what recovery has to read again."""
+    checkpoint_messages: int = 150_000
+    """The same by number, which is what reading again costs for small messages."""
 
     max_transfer_bytes_on_message_in_memory: int = 256 * 1024
     max_transfer_count_on_message_in_memory: int = 32
