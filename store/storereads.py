@@ -10,7 +10,7 @@ import threading
 from dataclasses import dataclass
 
 from .commitlog import CommitLog
-from .consumequeue import ConsumeQueue
+from .consumequeue import UNIT, ConsumeQueue
 from .errors import StoreError
 from .fdpool import ColdReader, HotReader, Reader
 from .files import Files
@@ -127,6 +127,37 @@ class StoreReads:
                 return -1
             return self._reading.store_timestamp(queue, offset, queue_reader, log_reader)
 
+    def queue_units(
+        self, topic: str, queue_id: int, offset: int, count: int, *, allow_cold: bool = True
+    ) -> list[tuple[int, int, int]] | None:
+        """Units of a consume queue as `(physical offset, size, tags code)`, at most `count`; None from where none is.
+
+        Raises:
+            As `get_messages`.
+        """
+        with _Readers(self, allow_cold) as (queue_reader, _):
+            queue = self._queue(topic, queue_id, queue_reader)
+            if queue is None or not queue.min_offset <= offset < queue.max_offset:
+                return None
+            found: list[tuple[int, int, int]] = []
+            end = min(queue.max_offset, offset + count)
+            while offset + len(found) < end:
+                at = offset + len(found)
+                data = self.queues.units(queue, at, end - at, queue_reader)
+                if not data:
+                    break
+                found += UNIT.iter_unpack(data)
+            return found
+
+    def record_timestamp(self, physical_offset: int, *, allow_cold: bool = True) -> int:
+        """When the record that begins at an offset of the log was stored; -1 when none does.
+
+        Raises:
+            As `get_messages`.
+        """
+        with _Readers(self, allow_cold) as (_, log_reader):
+            return self._reading.record_timestamp(physical_offset, log_reader)
+
     def physical_offset(self, topic: str, queue_id: int, offset: int) -> int:
         """Where in the log the message of a logical offset begins; -1 when there is none.
 
@@ -161,7 +192,7 @@ class StoreReads:
         with _Readers(self, allow_cold) as (_, log_reader):
             index_reader = index.hot if isinstance(log_reader, HotReader) else log_reader
             for _ in range(3):
-                offsets = sorted(index.select(topic, key, max_num, begin_ms, end_ms, index_reader))
+                offsets = sorted(set(index.select(topic, key, max_num, begin_ms, end_ms, index_reader)))
                 if not offsets:
                     break
                 for offset in offsets:

@@ -5,16 +5,19 @@ Source: `ConsumerManageProcessor` (5.5.0).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from rmqd.protocol.dispatch import handles
 from rmqd.protocol.replies import Reply, Result
 from rmqwire.bodies import QueryCorrectionOffsetBody
 from rmqwire.codes import ResponseCode
+from rmqwire.dialect import dumps
 from rmqwire.fields import I64_MAX
 from rmqwire.requests import (
     CloneGroupOffset,
     GetAllConsumerOffset,
+    GetAllDelayOffset,
     QueryConsumerOffset,
     QueryConsumerOffsetReply,
     QueryCorrectionOffset,
@@ -128,3 +131,19 @@ class ConsumerOffsetHandlers:
             if smallest.get(queue_id, I64_MAX) > offset:
                 smallest[queue_id] = I64_MAX
         return Reply(body=QueryCorrectionOffsetBody(correction_offsets=smallest).encode())
+
+
+class DelayOffsetHandlers:
+    """Serves the offsets of delay levels.
+
+    Args:
+        tree: Gives the content of `delayOffset.json`.
+    """
+
+    def __init__(self, tree: Callable[[], dict[str, Any]]) -> None:
+        self._tree = tree
+
+    @handles(GetAllDelayOffset)
+    def all(self, request: Request, header: GetAllDelayOffset) -> Result:
+        """Give the whole table, as slaves copy it."""
+        return Reply(body=dumps(self._tree()))

@@ -213,7 +213,7 @@ class BrokerParts:
                 self.pull_settings,
                 self._run_in_thread,
             ),
-            *state_handlers(self, self._run_in_thread),
+            *state_handlers(self, self._run_in_thread, address),
         ]
 
     async def save_all(self) -> None:

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rmqd.conf import BrokerRole
 from rmqd.protocol.clocks import wall_clock_ms
 
-from .consumer_offsets import ConsumerOffsetHandlers
+from .clients_admin import ClientsAdminHandlers
+from .config_admin import ConfigAdminHandlers
+from .consume_stats import ConsumeStatsHandlers
+from .consumer_offsets import ConsumerOffsetHandlers, DelayOffsetHandlers
 from .group_admin import GroupAdminHandlers, GroupAdminSettings
 from .heartbeat import HeartbeatHandlers
+from .live_settings import LiveSettings
 from .lookup import LookupHandlers
+from .maintenance import MaintenanceHandlers
 from .queue_locks import QueueLockHandlers
 from .reading import ColdReads
+from .relay import RelayHandlers
+from .reset_offset import ResetOffsetHandlers
+from .runtime_info import RuntimeInfoHandlers
 from .topic_admin import TopicAdminHandlers, TopicAdminSettings
 
 if TYPE_CHECKING:
@@ -19,46 +28,61 @@ if TYPE_CHECKING:
     from .state_writer import RunInThread
 
 
-def state_handlers(parts: BrokerParts, run_in_thread: RunInThread) -> list[object]:
+def state_handlers(parts: BrokerParts, run_in_thread: RunInThread, address: str) -> list[object]:
     """Make the handlers.
 
     Args:
         parts: What they serve.
         run_in_thread: For reads that wait for the disk.
+        address: `brokerIP1:listenPort`.
     """
-    broker = parts.options.broker
+    broker, store = parts.options.broker, parts.options.store
     reads = ColdReads(run_in_thread)
+    heartbeat = HeartbeatHandlers(parts.consumers, parts.producers, parts.groups, parts.topics, wall_clock_ms)
+    lookup = LookupHandlers(parts.store, parts.consumers, reads)
+    topic_admin, group_admin = TopicAdminSettings(), GroupAdminSettings()
+    live = LiveSettings(parts, heartbeat, lookup, topic_admin, group_admin)
+    live.refresh()
     return [
-        HeartbeatHandlers(
-            parts.consumers,
-            parts.producers,
-            parts.groups,
-            parts.topics,
-            wall_clock_ms,
-            reject_pull_consumers=broker.reject_pull_consumer_enable,
-        ),
+        heartbeat,
+        lookup,
         ConsumerOffsetHandlers(parts.offsets, parts.groups, parts.topics, parts.consumers, parts.store),
         QueueLockHandlers(parts.locks),
-        LookupHandlers(parts.store, reads),
-        TopicAdminHandlers(
+        TopicAdminHandlers(parts.topics, parts.offsets, parts.store, parts.stats, topic_admin),
+        GroupAdminHandlers(parts.groups, parts.offsets, group_admin),
+        DelayOffsetHandlers(parts.delay_offsets.tree),
+        ClientsAdminHandlers(parts.consumers, parts.producers, parts.offsets, address),
+        ConsumeStatsHandlers(
             parts.topics,
+            parts.groups,
+            parts.consumers,
             parts.offsets,
             parts.store,
             parts.stats,
-            TopicAdminSettings(
-                validate_system_topic_when_update_topic=broker.validate_system_topic_when_update_topic,
-                enable_mixed_message_type=broker.enable_mixed_message_type,
-                clear_retry_topic_when_delete_topic=broker.clear_retry_topic_when_delete_topic,
-                enable_split_metadata=broker.enable_split_metadata,
-                split_metadata_size=broker.split_metadata_size,
-            ),
+            reads,
+            wall_clock_ms,
+            broker_name=broker.broker_name,
+            address=address,
         ),
-        GroupAdminHandlers(
+        ResetOffsetHandlers(
+            parts.topics,
             parts.groups,
+            parts.consumers,
             parts.offsets,
-            GroupAdminSettings(
-                enable_split_metadata=broker.enable_split_metadata,
-                split_metadata_size=broker.split_metadata_size,
-            ),
+            parts.store,
+            reads,
+            broker_name=broker.broker_name,
+            is_slave=store.broker_role is BrokerRole.SLAVE,
         ),
+        RelayHandlers(parts.consumers, parts.topics, parts.groups, parts.store, reads, broker_name=broker.broker_name),
+        RuntimeInfoHandlers(
+            parts.options,
+            parts.store,
+            parts.stats,
+            reads,
+            lambda: parts.delay_offsets.tree()["offsetTable"],
+            wall_clock_ms,
+        ),
+        ConfigAdminHandlers(parts.options, wall_clock_ms, run_in_thread, live.changed),
+        MaintenanceHandlers(parts.store, parts.topics),
     ]

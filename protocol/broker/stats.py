@@ -64,11 +64,11 @@ class Item:
         """Keep the value where a sample is due."""
         if second % _MINUTE_EVERY_S == 0:
             entry = (now_ms, self.value, self.times)
-            self._minute.append(entry)
+            _keep(self._minute, entry, _MINUTE_EVERY_S)
             if second % _HOUR_EVERY_S == 0:
-                self._hour.append(entry)
+                _keep(self._hour, entry, _HOUR_EVERY_S)
                 if second % _DAY_EVERY_S == 0:
-                    self._day.append(entry)
+                    _keep(self._day, entry, _DAY_EVERY_S)
 
     @property
     def minute(self) -> Snapshot:
@@ -89,6 +89,12 @@ class Item:
     def idle(self) -> bool:
         """Whether nothing was counted since the oldest sample of the day."""
         return len(self._day) == _DAY_SAMPLES and self._day[0][1] == self.value
+
+
+def _keep(samples: deque[tuple[int, int, int]], entry: tuple[int, int, int], every_s: int) -> None:
+    if not samples:  # as Java: a new item began with 0 one interval ago, or its first messages would count nowhere
+        samples.append((entry[0] - every_s * 1000, 0, 0))
+    samples.append(entry)
 
 
 def _between(samples: deque[tuple[int, int, int]]) -> Snapshot:

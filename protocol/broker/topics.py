@@ -55,7 +55,7 @@ class TopicTable:
 
     Args:
         file: `config/topics.json`.
-        settings: Options.
+        settings: Options; may change while the broker runs.
         wall_clock_ms: Stamps versions.
         run_in_thread: Runs blocking writes.
 
@@ -76,7 +76,7 @@ class TopicTable:
         wall_clock_ms: Callable[[], int],
         run_in_thread: RunInThread,
     ) -> None:
-        self._settings = settings
+        self.settings = settings
         self._wall_clock_ms = wall_clock_ms
         self.data_version = DataVersion(timestamp=wall_clock_ms())
         initial = start_topics(settings)
@@ -153,7 +153,7 @@ class TopicTable:
         if pattern is None:
             _log.warn("{topic} not created for {peer}: no {default}", topic=topic, peer=peer, default=default_topic)
             return None
-        if default_topic == names.AUTO_CREATE_KEY_TOPIC and not self._settings.auto_create_topic_enable:
+        if default_topic == names.AUTO_CREATE_KEY_TOPIC and not self.settings.auto_create_topic_enable:
             pattern.perm = names.PERM_READ | names.PERM_WRITE  # as Java: a loaded TBW102 passes nothing on any more
         if not pattern.perm & names.PERM_INHERIT:
             _log.warn("{topic} not created for {peer}: {default}'s perm", topic=topic, peer=peer, default=default_topic)
