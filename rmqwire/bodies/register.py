@@ -155,8 +155,9 @@ def _read_topic(data: bytes) -> TopicConfig:
 
 
 def _write_topic(topic: TopicConfig) -> bytes:
-    attributes = msgspec.json.encode(topic.attributes).decode()
+    """Write a topic; without attributes in five words, since 4.x name servers fail at a sixth."""
+    attributes = f" {msgspec.json.encode(topic.attributes).decode()}" if topic.attributes else ""
     return (
         f"{topic.topic_name} {topic.read_queue_nums} {topic.write_queue_nums} {topic.perm} "
-        f"{topic.topic_filter_type} {attributes}"
+        f"{topic.topic_filter_type}{attributes}"
     ).encode()
