@@ -117,5 +117,5 @@ def main(arguments: list[str]) -> None:
         sys.stdout.write(render())
 
 
-if __name__ == "__main__":
+if __name__ == "__main__":  # pragma: no cover  # `main` is tested
     main(sys.argv[1:])

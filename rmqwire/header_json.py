@@ -53,10 +53,10 @@ def decode_lenient(header: bytes) -> JsonHeader:
         members = {name: member for name, member in tree.items() if member is not None}
         ext_fields = members.pop("extFields", None)
         parsed = msgspec.convert(members, JsonHeader, strict=False)
-    except (MalformedBody, msgspec.MsgspecError) as cause:
+        if ext_fields is not None:
+            parsed.ext_fields = msgspec.Raw(dumps(ext_fields))
+    except (MalformedBody, msgspec.MsgspecError, RecursionError) as cause:
         raise MalformedHeader(f"JSON header of {len(header)} bytes: {cause}") from cause
-    if ext_fields is not None:
-        parsed.ext_fields = msgspec.Raw(dumps(ext_fields))
     return parsed
 
 
@@ -82,7 +82,10 @@ def read_ext(raw: bytes | msgspec.Raw) -> dict[str, str]:
             raise MalformedHeader(f"extFields: {cause}") from cause
         if not isinstance(fields, dict):
             raise MalformedHeader("extFields is no object") from None
-    return {key: to_text(value) for key, value in (fields or {}).items() if value is not None}
+    try:
+        return {key: to_text(value) for key, value in (fields or {}).items() if value is not None}
+    except RecursionError as cause:
+        raise MalformedHeader("extFields: a value of too many levels") from cause
 
 
 def to_text(value: object) -> str:

@@ -104,7 +104,7 @@ def read_list(kind: type[T], data: bytes) -> list[T]:
     """
     try:
         return msgspec.convert(_convertible(loads(data)), list[kind], strict=False, str_keys=True)  # type: ignore[valid-type]
-    except (msgspec.MsgspecError, TypeError) as cause:
+    except (msgspec.MsgspecError, RecursionError, TypeError) as cause:
         raise MalformedBody(f"array of {kind.__name__}: {cause}") from cause
 
 

@@ -20,7 +20,7 @@ class SubscriptionData(Body):
     """Hash codes of the tags."""
     sub_version: i64 = written(0)
     """Milliseconds since 1970; the newest counts."""
-    expression_type: str | None = written("TAG")
+    expression_type: str = written("TAG")
     class_filter_mode: bool = written(False)
 
 

@@ -28,7 +28,7 @@ class TopicQueueMappingInfo(Body):
     """Which queues of a static topic a broker holds."""
 
     topic: str | None = None
-    scope: str | None = written("__global__")
+    scope: str = written("__global__")
     total_queues: i32 = written(0)
     bname: str | None = None
     epoch: i64 = written(0)

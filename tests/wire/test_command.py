@@ -228,6 +228,15 @@ def test_ext_fields_that_even_the_lenient_reader_refuses() -> None:
         _ = command.ext
 
 
+@pytest.mark.parametrize("levels", [200, 600, 900, 980])
+def test_ext_fields_of_many_levels_end_the_connection_or_are_text(levels: int) -> None:
+    for header in (b'{"extFields":{"x":%b}}', b"{'extFields':{'x':%b}}"):
+        try:
+            assert read(header % (b"[" * levels + b"]" * levels)).ext == {"x": "[" * levels + "]" * levels}
+        except MalformedHeader:
+            pass
+
+
 def test_a_lenient_header_keeps_its_reference() -> None:
     assert read(b"{a:{b:'T'},extFields:{topic:{$ref:'$.a.b'}}}").ext == {"topic": "T"}
 
@@ -273,8 +282,11 @@ def read_all(frame: tuple[int, bytes, bytes]) -> None:
 
 JSON_LIKE = st.lists(
     st.sampled_from(
-        [*'{}[]:,"', *"'\\/*0.e-", '"code":', '"extFields":{', '"topic":', "opaque:", '"T"', "7", "null", "true"]
-        + ['"$ref"', '"$.a"', "\\u", "d83d", "\x01", "\xff", " ", "//", "language:"]
+        [
+            *"{}[]:,\"'\\/*0.e-",
+            *['"code":', '"extFields":{', '"topic":', "opaque:", "language:", '"T"', "7", "null", "true"],
+            *['"$ref"', '"$.a"', "\\u", "d83d", "\x01", "\xff", " ", "//"],
+        ]
     ),
     max_size=30,
 ).map(lambda parts: "".join(parts).encode("latin-1"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
 
 import pytest
@@ -55,7 +56,7 @@ def test_any_cutting_gives_the_same_frames(frames: list[Frame], cuts: list[int])
     reader = FrameReader()
     got: list[Frame] = []
     edges = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
-    for start, stop in zip(edges, edges[1:], strict=False):
+    for start, stop in itertools.pairwise(edges):
         got += reader.receive(data[start:stop])
     assert got == frames
     assert reader.error is None
