@@ -44,7 +44,7 @@ interop-official: $(STAMP)  ## the same cases against the official servers
 
 docs: $(STAMP)  ## the generated tables
 	$(BIN)/python -m rmqd.protocol.document
-	$(BIN)/python -m rmqd.conf.document
+	$(BIN)/python -m rmqd.conf.document > docs/options.md
 
 bench: $(STAMP)  ## ratios to the official broker, in one run
 	$(BIN)/python bench/run.py

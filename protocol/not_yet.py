@@ -1,14 +1,114 @@
-"""Requests that are declared and not served, and why. They are answered 3, REQUEST_CODE_NOT_SUPPORTED, by the dispatcher.
+"""Requests that are declared and not served, and why. The dispatcher answers them 3, REQUEST_CODE_NOT_SUPPORTED.
 
-A test holds: handled codes plus these are exactly the declared ones.
+A test holds: the handled codes and these together are exactly the declared ones, and no code is in both.
 """
 
 from __future__ import annotations
 
+from rmqwire.codes import RequestCode as C
 from rmqwire.declare import Role
 
-NOT_YET: dict[Role, dict[int, str]] = {Role.NAMESRV: {}, Role.BROKER: {}}
+_POP = "POP consumption"
+_TIMER = "arbitrary delay (timer wheel)"
+_TRANSACTIONS = "transactions with check-back"
+_REPLY = "request-reply"
+_HA = "replication"
+_CONTROLLER = "controller mode"
+_ACL = "ACL 1.0"
+_AUTH = "auth 2.0"
+_COLD = "cold-data flow control"
+_STATIC = "static topics"
+_LITE = "lite topics of 5.5"
+
+_BROKER: dict[int, str] = {
+    **dict.fromkeys((C.END_TRANSACTION, C.RESUME_CHECK_HALF_MESSAGE), _TRANSACTIONS),
+    **dict.fromkeys((C.SEND_REPLY_MESSAGE, C.SEND_REPLY_MESSAGE_V2), _REPLY),
+    **dict.fromkeys(
+        (C.GET_TIMER_CHECK_POINT, C.GET_TIMER_METRICS, C.RECALL_MESSAGE, C.SWITCH_TIMER_ENGINE),
+        _TIMER,
+    ),
+    **dict.fromkeys(
+        (
+            C.POP_MESSAGE,
+            C.ACK_MESSAGE,
+            C.BATCH_ACK_MESSAGE,
+            C.PEEK_MESSAGE,
+            C.CHANGE_MESSAGE_INVISIBLETIME,
+            C.NOTIFICATION,
+            C.POLLING_INFO,
+            C.POP_ROLLBACK,
+            C.QUERY_ASSIGNMENT,
+            C.SET_MESSAGE_REQUEST_MODE,
+            C.GET_ALL_MESSAGE_REQUEST_MODE,
+        ),
+        _POP,
+    ),
+    **dict.fromkeys(
+        (
+            C.NOTIFY_MIN_BROKER_ID_CHANGE,
+            C.EXCHANGE_BROKER_HA_INFO,
+            C.GET_BROKER_HA_STATUS,
+            C.RESET_MASTER_FLUSH_OFFSET,
+        ),
+        _HA,
+    ),
+    **dict.fromkeys((C.GET_BROKER_EPOCH_CACHE, C.NOTIFY_BROKER_ROLE_CHANGED), _CONTROLLER),
+    **dict.fromkeys(
+        (
+            C.UPDATE_AND_CREATE_ACL_CONFIG,
+            C.DELETE_ACL_CONFIG,
+            C.GET_BROKER_CLUSTER_ACL_INFO,
+            C.UPDATE_GLOBAL_WHITE_ADDRS_CONFIG,
+            C.GET_BROKER_CLUSTER_ACL_CONFIG,
+        ),
+        _ACL,
+    ),
+    **dict.fromkeys(
+        (
+            C.AUTH_CREATE_USER,
+            C.AUTH_UPDATE_USER,
+            C.AUTH_DELETE_USER,
+            C.AUTH_GET_USER,
+            C.AUTH_LIST_USER,
+            C.AUTH_CREATE_ACL,
+            C.AUTH_UPDATE_ACL,
+            C.AUTH_DELETE_ACL,
+            C.AUTH_GET_ACL,
+            C.AUTH_LIST_ACL,
+        ),
+        _AUTH,
+    ),
+    **dict.fromkeys(
+        (
+            C.UPDATE_COLD_DATA_FLOW_CTR_CONFIG,
+            C.REMOVE_COLD_DATA_FLOW_CTR_CONFIG,
+            C.GET_COLD_DATA_FLOW_CTR_INFO,
+            C.SET_COMMITLOG_READ_MODE,
+        ),
+        _COLD,
+    ),
+    C.UPDATE_AND_CREATE_STATIC_TOPIC: _STATIC,
+    **dict.fromkeys(
+        (
+            C.POP_LITE_MESSAGE,
+            C.LITE_SUBSCRIPTION_CTL,
+            C.GET_BROKER_LITE_INFO,
+            C.GET_PARENT_TOPIC_INFO,
+            C.GET_LITE_TOPIC_INFO,
+            C.GET_LITE_CLIENT_INFO,
+            C.GET_LITE_GROUP_INFO,
+            C.TRIGGER_LITE_DISPATCH,
+        ),
+        _LITE,
+    ),
+    C.CLEAN_EXPIRED_CONSUMEQUEUE: "administration",
+}
+
+NOT_YET: dict[Role, dict[int, str]] = {Role.NAMESRV: {}, Role.BROKER: _BROKER}
 """By role: code to what has to come first."""
 
-NOT_OURS: dict[int, str] = {}
+NOT_OURS: dict[int, str] = {
+    C.CHECK_ROCKSDB_CQ_WRITE_PROGRESS: "there is no RocksDB here",
+    C.EXPORT_ROCKSDB_CONFIG_TO_JSON: "there is no RocksDB here: the state files are JSON already",
+}
 """Codes that no installation of ours will serve."""
