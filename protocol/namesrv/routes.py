@@ -164,6 +164,8 @@ class RouteTables:
             return MasterAddresses()
         if broker.broker_id not in group.addresses and len(topics.configs) == 1:
             _log.warn("{broker} registers a single topic before its table: refused", broker=broker)
+            if not group.addresses:  # Java keeps a group without members here
+                self._remove_group(broker.cluster, broker.name)
             return None
         if group.addresses.get(broker.broker_id) != broker.address:
             first = first or not group.addresses.get(broker.broker_id)
