@@ -23,7 +23,7 @@ from rmqwire.message import BLANK_MAGIC
 
 from .errors import FlushFailed, StoreDamaged, StoreFull, WriteFailed
 from .fdpool import DescriptorPool, Reader
-from .files import Files, clear_from, remove_file, write_all
+from .files import Files, clear_from, has_content, remove_file, write_all
 
 BLANK_BYTES = 8
 _BLANK = struct.Struct(">ii")
@@ -155,7 +155,7 @@ class CommitLog:
         fd = self._write_fds.pop(start, None)
         if fd is None:
             fd = self._files.open(path)
-        written = self._files.next_data(fd, 0) is not None
+        written = has_content(self._files, fd, self.file_size)
         self._files.close(fd)
         remove_file(self._files, path)
         return self.file_size if written else 0

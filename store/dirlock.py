@@ -9,7 +9,6 @@ Source: `DefaultMessageStore.start`, `createTempFile`, 4.7.0 and 5.5.0.
 
 from __future__ import annotations
 
-import fcntl
 import os
 from typing import ClassVar
 
@@ -23,7 +22,8 @@ class DirectoryLock:
     # A process does not exclude itself by such locks, so it has to remember what it holds.
     _held: ClassVar[set[str]] = set()
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, files: Files, root: str) -> None:
+        self._files = files
         self._path = os.path.join(root, "lock")
         self._key = os.path.realpath(self._path)
         self._fd: int | None = None
@@ -38,25 +38,23 @@ class DirectoryLock:
         if self._key in self._held:
             raise StoreLocked("the store is already open in this process", file=self._path)
         try:
-            fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        except OSError as error:
-            raise StoreError(f"cannot make the lock file: {error.strerror}", file=self._path) from error
-        try:
-            fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, 0)
-            os.pwrite(fd, b"lock", 0)
+            fd = self._files.lock(self._path)
         except BlockingIOError as error:
-            os.close(fd)
             raise StoreLocked("another process has this store open", file=self._path) from error
         except OSError as error:
-            os.close(fd)
             raise StoreError(f"cannot lock: {error.strerror}", file=self._path) from error
+        try:
+            write_all(self._files, fd, b"lock", 0)
+        except OSError as error:
+            self._files.close(fd)
+            raise StoreError(f"cannot write the lock file: {error.strerror}", file=self._path) from error
         self._fd = fd
         self._held.add(self._key)
 
     def release(self) -> None:
         """Give the lock back; harmless when it is not held."""
         if self._fd is not None:
-            os.close(self._fd)
+            self._files.close(self._fd)
             self._fd = None
             self._held.discard(self._key)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 from typing import Protocol
 
@@ -23,6 +24,14 @@ class Files(Protocol):
         ...
 
     def close(self, fd: int) -> None: ...
+
+    def lock(self, path: str) -> int:
+        """Make the file if need be and take the system's lock on its byte 0, until the descriptor is closed.
+
+        Raises:
+            BlockingIOError: another process has it.
+        """
+        ...
 
     def pwrite(self, fd: int, data: bytes | bytearray | memoryview, offset: int) -> int:
         """Write at an offset; the count may be short when the disk is full."""
@@ -86,6 +95,15 @@ class RealFiles:
 
     def open(self, path: str, *, create: bool = False) -> int:
         return os.open(path, os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0), 0o644)
+
+    def lock(self, path: str) -> int:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, 0)
+        except BaseException:
+            os.close(fd)
+            raise
+        return fd
 
     def pread(self, fd: int, size: int, offset: int) -> bytes:
         data = os.pread(fd, size, offset)
@@ -181,6 +199,20 @@ def remove_file(files: Files, path: str) -> None:
 
 
 _CLEAR_BYTES = 1 << 16
+
+
+def has_content(files: Files, fd: int, end: int) -> bool:
+    """Whether any byte before `end` is not zero."""
+    offset = 0
+    while offset < end:
+        start = files.next_data(fd, offset)
+        if start is None or start >= end:
+            return False
+        chunk = files.pread(fd, min(_CLEAR_BYTES, end - start), start)
+        if not chunk or any(chunk):
+            return bool(chunk)
+        offset = start + len(chunk)
+    return False
 
 
 def clear_from(files: Files, fd: int, offset: int, end: int) -> int:

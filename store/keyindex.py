@@ -61,6 +61,7 @@ class KeyIndex:
         self._waiting_reader = WaitingReader(files, self._pool)
         self.files: list[IndexFile] = []
         """Oldest first."""
+        self._last_in_doubt = False  # whether all keys of the last message are there
         self._full: list[IndexFile] = []  # not wholly written yet
         self._writing: list[IndexFile] = []
         self.pending: list[KeyedMessage] = []
@@ -97,20 +98,21 @@ class KeyIndex:
         """Whether the message of an offset was indexed before."""
         if self.pending and self.pending[-1][1] >= physical_offset:
             return True
-        if not self.files:
-            return False
-        header = self.files[-1].header
-        if header.index_count > 1:
-            return physical_offset <= header.end_physical_offset
-        return len(self.files) > 1 and physical_offset <= self.files[-2].header.end_physical_offset
+        for file in reversed(self.files[-2:]):
+            if file.header.index_count > 1:
+                last = file.header.end_physical_offset
+                return physical_offset < last or (physical_offset == last and not self._last_in_doubt)
+        return False
 
     def build(self) -> None:
-        """Add the messages that wait.
+        """Add the messages that wait, all keys of each.
 
         Raises:
             OSError: a file could not be made or written; what is not added still waits.
         """
         pending = self.pending
+        if pending:
+            self._last_in_doubt = False
         while pending:
             file = self._file_for(pending[0])
             done = file.add_all(pending)
@@ -263,6 +265,7 @@ class KeyIndex:
         for file in list(self.files):
             if file.header.end_timestamp > timestamp_ms:
                 self._remove(file)
+                self._last_in_doubt = True  # some of its keys may have been in this file
 
     def discard_all(self) -> None:
         """Delete every file."""

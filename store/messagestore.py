@@ -76,7 +76,7 @@ class MessageStore(GroupWriter, StoreReads):
         super().__init__(log, queues, index, options, wall_clock_ms, delivery_time_ms)
         self._hot_log_reader = HotReader(self._files, log.pool)
         self._retention = Retention(self._files, log, queues, index, options)
-        self._lock = DirectoryLock(self._root)
+        self._lock = DirectoryLock(self._files, self._root)
         self._abort = AbortFile(self._files, self._root)
         self._checkpoint_path = os.path.join(self._root, "checkpoint")
         self._checkpoint = Checkpoint()

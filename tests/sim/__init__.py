@@ -1,0 +1,1 @@
+"""A simulated file system, and what a store must survive on it."""
