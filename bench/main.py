@@ -14,7 +14,7 @@ from bench import procfs
 from bench.builds import CACHE, HERE, java_load, raw_load
 from bench.loads import LoadFailed
 from bench.report import Results, markdown, table, text
-from bench.rows import FULL, QUICK, ROWS, SETTLE_S, Bench, Row, warm
+from bench.rows import FULL, JAVA_ROWS, QUICK, ROWS, SETTLE_S, Bench, Row, warm, warm_client
 from bench.servers import OFFICIAL_VERSION, Official, Ours, Side
 from bench.wire import WireError
 from interop.process import ProcessFailed
@@ -42,9 +42,11 @@ def main(argv: list[str] | None = None) -> int:
     durations = QUICK if arguments.quick else FULL
     bench, results = Bench(durations, folder / "clients"), Results()
     facts = _facts(arguments)
+    sides: list[type[Side]] = [one for one in (Official, Ours) if one.name in arguments.sides]
     try:
+        if JAVA_ROWS.intersection(arguments.rows):
+            _warm_client(bench, sides[-1](folder / "warm"), results)
         for number in range(arguments.rounds):
-            sides: list[type[Side]] = [one for one in (Official, Ours) if one.name in arguments.sides]
             for kind in sides if number % 2 == 0 else reversed(sides):
                 _session(bench, kind(folder / kind.name), arguments.rows, results, number)
     except KeyboardInterrupt:
@@ -68,9 +70,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--rows", default=",".join(ROWS), help="of: %(default)s")
     parser.add_argument("--rounds", type=int, default=None, help="alternations, at most 20 [3, with --quick 1]")
     parser.add_argument("--sides", default="official,ours", help="measure one side only")
-    parser.add_argument(
-        "--output", type=Path, default=None, help="[bench/RESULTS.md; none when rows or sides are left out]"
-    )
+    parser.add_argument("--output", type=Path, default=None, help="[bench/RESULTS.md; none for a quick or partial run]")
     arguments = parser.parse_args(argv)
     whole = arguments.rows == ",".join(ROWS) and arguments.sides == "official,ours"
     arguments.rows = [name for name in arguments.rows.split(",") if name]
@@ -84,7 +84,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         arguments.rounds = 1 if arguments.quick else 3
     if not 1 <= arguments.rounds <= ROUNDS_MAX:
         parser.error(f"rounds are 1 to {ROUNDS_MAX}")
-    if arguments.output is None and whole:
+    if arguments.output is None and whole and not arguments.quick:
         arguments.output = HERE / "RESULTS.md"
     return arguments
 
@@ -102,6 +102,18 @@ def _facts(arguments: argparse.Namespace) -> dict[str, str]:
         "ours": f"{done.stdout.strip() or 'no commit'}, default settings, fresh store",
         "load average, at the start": f"{procfs.load_average():.2f} (other work on the machine spoils a run)",
     }
+
+
+def _warm_client(bench: Bench, side: Side, results: Results) -> None:
+    """Let the client's JVM compile its paths before anything is measured: the first side should not pay for it."""
+    print(f"warming the client, on {side.name}", flush=True)
+    try:
+        side.start()
+        warm_client(bench, side)
+    except MEASURING_FAILED as error:
+        results.fail("warming the client", side.name, error)
+    finally:
+        side.stop()
 
 
 def _session(bench: Bench, side: Side, names: list[str], results: Results, number: int) -> None:

@@ -19,14 +19,15 @@ SETTLE_S = 0.5
 class Durations:
     """How long rows run; `backlog` in messages."""
 
+    client_warm_s: float
     server_warm_s: float
     warm_s: float
     measured_s: float
     backlog: int
 
 
-FULL = Durations(server_warm_s=25.0, warm_s=4.0, measured_s=6.0, backlog=1_000_000)
-QUICK = Durations(server_warm_s=8.0, warm_s=1.0, measured_s=2.0, backlog=150_000)
+FULL = Durations(client_warm_s=15.0, server_warm_s=25.0, warm_s=4.0, measured_s=6.0, backlog=1_000_000)
+QUICK = Durations(client_warm_s=6.0, server_warm_s=8.0, warm_s=1.0, measured_s=2.0, backlog=150_000)
 
 
 @dataclass
@@ -219,6 +220,8 @@ _TABLE = [
     Row("memory", "resident memory after the rows above", {"rss": Value("MiB", False, 0.1)}, _memory),
 ]  # fmt: skip
 ROWS = {row.name: row for row in _TABLE}
+JAVA_ROWS = frozenset(("send-64-json", "send-1", "send-async", "send-4k", "backlog"))
+"""Rows that use the long-lived client JVM."""
 
 
 def warm(bench: Bench, side: Side) -> None:
@@ -228,3 +231,11 @@ def warm(bench: Bench, side: Side) -> None:
     raw(side, "BenchWarm", warm_s=0, measured_s=share, connections=1, inflight=64, header="binary")
     raw(side, "BenchWarm", warm_s=0, measured_s=share, connections=1, inflight=8, mode="batch")
     raw(side, "BenchWarm", warm_s=0, measured_s=share, connections=4, inflight=4, mode="pull")
+
+
+def warm_client(bench: Bench, side: Side) -> None:
+    """Load a server by the client's JVM until that is warm."""
+    bench.java().send(
+        side, "BenchWarmClient", threads=64, size=128, warm_s=bench.durations.client_warm_s, measured_s=0.5
+    )
+    bench.java().backlog(side, "BenchWarmClient", count=1000, timeout_s=30)
