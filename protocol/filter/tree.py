@@ -20,6 +20,9 @@ from .values import DOUBLE_MAX_TEXT, DOUBLE_MIN_TEXT, LONG_MAX, TRIMMED, Value, 
 DEPTH_MAX = 100
 """Deepest nesting that we take; chains of AND and OR are of any length."""
 
+_DOUBLE_MIN = 5e-324
+"""Java writes it with the digits that its text has to have at least."""
+
 _HASH_SET_FROM = 5
 """Lists of so many elements are a HashSet in Java, which shows in the order that `text()` gives them."""
 
@@ -205,7 +208,9 @@ def _in_hash_order(elements: list[str]) -> list[str]:
 def _java_text(value: Value) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    return java_double(value) if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return DOUBLE_MIN_TEXT if value == _DOUBLE_MIN else java_double(value)
+    return str(value)
 
 
 def decimal(image: str) -> Constant:
