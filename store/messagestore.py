@@ -279,7 +279,9 @@ class MessageStore(GroupWriter, StoreReads):
         checkpoint = self._next_checkpoint(complete)
         self._checkpoint_at_ms = now
         self._checkpoint_puts = self.put_count
-        paths = [log.path(start) for start in log.starts if log.start_of(log.flushed_offset) <= start < complete]
+        # To the end, as the index speaks about all of it: nothing derived may outlive the log after a power loss.
+        dirty_from = log.start_of(log.flushed_offset)
+        paths = [log.path(start) for start in log.starts if dirty_from <= start < log.wrote_offset]
         paths.append(log.folder + "/")
         paths += queues.unsynced
         self._syncing_queues, queues.unsynced = queues.unsynced, {}

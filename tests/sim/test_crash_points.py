@@ -1,0 +1,59 @@
+"""One fixed life of a store, ended at every one of its operations, by a kill and by a power loss."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from .simfiles import SimulatedCrash
+from .world import World, scenario
+
+
+def operations() -> int:
+    world = World()
+    scenario(world)
+    return world.files.operations
+
+
+TOTAL = operations()
+STEP = 3
+"""Every one is too slow for each run; the offset walks through them by the parameter."""
+
+
+def run_until(world: World, point: int) -> bool:
+    world.files.crash_at = point
+    try:
+        scenario(world)
+    except SimulatedCrash:
+        world.files.crash_at = None
+        return True
+    return False
+
+
+@pytest.mark.parametrize("first", range(STEP))
+def test_a_kill_at_any_operation_loses_nothing_acknowledged(first: int) -> None:
+    for point in range(1 + first, TOTAL + 1, STEP):
+        world = World()
+        assert run_until(world, point), point
+        world.kill()
+        world.stage("A", 0, 100)
+        world.commit()
+        world.close()
+        world.open()
+        world.check(world.acked)
+        world.close()
+
+
+@pytest.mark.parametrize("first", range(STEP))
+def test_a_power_loss_at_any_operation_loses_nothing_flushed(first: int) -> None:
+    for point in range(1 + first, TOTAL + 1, STEP):
+        world = World()
+        assert run_until(world, point), point
+        world.lose_power(random.Random(point))
+        for number in range(5):
+            world.stage("A", number % 3, 200 + number)
+        world.commit()
+        world.checkpoint()
+        world.kill()
+        world.close()
