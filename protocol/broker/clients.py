@@ -275,7 +275,7 @@ class ConsumerRegistry:
                 _log.warn("expired consumer, group: {group} {client}", group=group.name, client=client)
                 self._links.remove(client.connection, group.name)
                 self._leave(group, client.connection)
-                client.connection.close()
+                client.connection.abort()  # it does not read any more, an orderly close could wait for ever
 
     def _announce(self, group: ConsumerGroup) -> None:
         """Have the members told, after the answers of this read and not more often than the group's size allows."""
@@ -359,7 +359,7 @@ class ProducerRegistry:
             for client in [client for client in group.values() if client.seen_at_s < oldest]:
                 _log.warn("expired producer, group: {group} {client}", group=name, client=client)
                 self.unregister(name, client.connection)
-                client.connection.close()
+                client.connection.abort()  # it does not read any more, an orderly close could wait for ever
 
     def connection_of(self, client_id: str) -> RemotingConnection | None:
         """Give the connection of a client, as replies to requesters need it."""
