@@ -85,6 +85,7 @@ class RemotingConnection(Protocol):
         self.born_host = b"\0" * 8
         self.last_heard = 0.0
         self.connected_now = False
+        self._closing = False
         self.on_lost: list[Callable[[RemotingConnection], None]] = []
 
     def connectionMade(self) -> None:
@@ -136,7 +137,8 @@ class RemotingConnection(Protocol):
 
     def close(self) -> None:
         """Read no more, and close after what was written has left."""
-        if self.connected_now:
+        if self.connected_now and not self._closing:
+            self._closing = True
             self.transport.unregisterProducer()  # a registered one would hold the closing back
             self.transport.loseConnection()
 

@@ -10,6 +10,7 @@ Source: `java.lang.String.hashCode`; `MessageExtBrokerInner.tagsString2tagsCode`
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from operator import mul
 from typing import ClassVar
 
@@ -58,7 +59,12 @@ def tags_code(tags: str | None) -> int:
 
     Source: `MessageExtBrokerInner.tagsString2tagsCode`: a Java int, sign-extended to eight bytes in the unit.
     """
-    return java_string_hash(tags) if tags else 0
+    return _tag_hash(tags) if tags else 0
+
+
+@lru_cache(maxsize=4096)
+def _tag_hash(tags: str) -> int:
+    return java_string_hash(tags)
 
 
 def index_hash(unsigned: int) -> int:

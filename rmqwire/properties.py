@@ -32,7 +32,12 @@ def decode_properties(properties: bytes) -> dict[str, str]:
 
     Source: `MessageDecoder.string2messageProperties`.
     """
-    pieces = properties.decode("utf-8", "replace").split(PROPERTY_SEPARATOR)
+    return parse_properties(properties.decode("utf-8", "replace"))
+
+
+def parse_properties(text: str) -> dict[str, str]:
+    """Read a property string that is text already, as in a request header."""
+    pieces = text.split(PROPERTY_SEPARATOR)
     try:
         found = dict([piece.split(NAME_VALUE_SEPARATOR, 1) for piece in pieces if piece])
     except ValueError:  # a piece without a separator

@@ -46,19 +46,21 @@ class BrokerThreads(OptionGroup):
     end_transaction_thread_pool_nums = int32(
         Computed("8 + 2 * CPUs", lambda machine: 8 + 2 * machine.cpu_count), "threads", "Threads that end transactions."
     )
-    send_thread_pool_queue_capacity = int32(10_000, "requests", "Most sends that wait.")
+    send_thread_pool_queue_capacity = int32(10_000, "requests", "Most sends that wait.", acted=True)
     put_thread_pool_queue_capacity = int32(10_000, "requests", "Most answers to sends that wait.")
-    pull_thread_pool_queue_capacity = int32(100_000, "requests", "Most pulls that wait.")
-    lite_pull_thread_pool_queue_capacity = int32(100_000, "requests", "Most pulls of lite consumers that wait.")
-    ack_thread_pool_queue_capacity = int32(100_000, "requests", "Most acknowledgements that wait.")
+    pull_thread_pool_queue_capacity = int32(100_000, "requests", "Most pulls that wait.", acted=True)
+    lite_pull_thread_pool_queue_capacity = int32(
+        100_000, "requests", "Most pulls of lite consumers that wait.", acted=True
+    )
+    ack_thread_pool_queue_capacity = int32(100_000, "requests", "Most acknowledgements that wait.", acted=True)
     reply_thread_pool_queue_capacity = int32(10_000, "requests", "Most reply messages that wait.")
-    query_thread_pool_queue_capacity = int32(20_000, "requests", "Most look-ups that wait.")
+    query_thread_pool_queue_capacity = int32(20_000, "requests", "Most look-ups that wait.", acted=True)
     client_manager_thread_pool_queue_capacity = int32(1_000_000, "requests", "Most requests about clients that wait.")
     consumer_manager_thread_pool_queue_capacity = int32(
         1_000_000, "requests", "Most requests about consumers that wait."
     )
     heartbeat_thread_pool_queue_capacity = int32(50_000, "requests", "Most heartbeats that wait.")
-    end_transaction_pool_queue_capacity = int32(100_000, "requests", "Most ends of transactions that wait.")
+    end_transaction_pool_queue_capacity = int32(100_000, "requests", "Most ends of transactions that wait.", acted=True)
     admin_broker_thread_pool_queue_capacity = int32(10_000, "requests", "Most administration requests that wait.")
     load_balance_thread_pool_queue_capacity = int32(100_000, "requests", "Most assignments that wait.")
     recover_concurrently = boolean(False, "Recover the parts of the store in several threads.", important=True)

@@ -122,7 +122,8 @@ class SendHandlers:
         settings = self._settings
         if settings.is_slave:
             raise RequestError("[REJECTREQUEST]system busy, start flow control for a while", ResponseCode.SYSTEM_BUSY)
-        if settings.start_accept_send_request_at_ms > self._wall_clock_ms():
+        begins_ms = settings.start_accept_send_request_at_ms
+        if begins_ms and begins_ms > self._wall_clock_ms():
             raise RequestError(
                 f"broker unable to service, until {settings.start_accept_send_request_at_ms}",
                 ResponseCode.SYSTEM_ERROR,

@@ -6,7 +6,8 @@ already is the text written anew. Source: `SendMessageProcessor`, `AbstractSendM
 
 from __future__ import annotations
 
-from rmqwire.message import decode_properties, encode_properties
+from rmqwire.message import encode_properties
+from rmqwire.properties import parse_properties
 
 POP_CK = "POP_CK"
 UNIQ_KEY = "UNIQ_KEY"
@@ -33,7 +34,7 @@ class PropertyRules:
         Returns:
             The properties the client sent (POP_CK left out), and the text to store.
         """
-        properties = decode_properties(text.encode())
+        properties = parse_properties(text)
         if self._names.isdisjoint(properties):
             if text and not text.endswith(_PAIR_END):
                 text += _PAIR_END

@@ -6,6 +6,7 @@ without looking whether they are there. Source: `AbstractSendMessageProcessor`, 
 
 from __future__ import annotations
 
+from struct import Struct
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _quote = msgspec.json.encode
+_words = Struct(">ii").pack
 
 
 class SendReplies:
@@ -34,11 +36,14 @@ class SendReplies:
         self._host_hex = store_host.hex().upper()
         self.ext = {"MSG_REGION": region_id, "TRACE_ON": "true" if trace_on else "false"}
         region = _quote(region_id).decode().replace("%", "%%")
-        self._template = (
+        head = (
             f'{{"code":%d,"extFields":{{"MSG_REGION":{region},"TRACE_ON":"{self.ext["TRACE_ON"]}","msgId":"%s",'
-            f'"queueId":"%d","queueOffset":"%d"%s}},"flag":1,"language":"{LANGUAGE}","opaque":%d,'
-            f'"serializeTypeCurrentRPC":"JSON","version":{OUR_VERSION}}}'
+            f'"queueId":"%d","queueOffset":"%d"'
         )
+        tail = f'}},"flag":1,"language":"{LANGUAGE}","opaque":%d,"serializeTypeCurrentRPC":"JSON",'
+        tail += f'"version":{OUR_VERSION}}}'
+        self._one = f'{head},"transactionId":%s{tail}'.replace('"msgId":"%s"', f'"msgId":"{self._host_hex}%016X"')
+        self._batch = head + tail
 
     def message_id(self, physical_offset: int) -> str:
         """Give the offset message id: upper-case hex of the store host and the physical offset."""
@@ -48,22 +53,17 @@ class SendReplies:
         self, opaque: int, code: int, physical_offset: int, queue_id: int, queue_offset: int, unique_key: str
     ) -> bytes:
         """Answer a message that is in the log. `code` is SUCCESS or one of the codes that mean "stored, but"."""
-        return self._stored(opaque, code, self.message_id(physical_offset), queue_id, queue_offset, unique_key)
+        quoted = f'"{unique_key}"' if unique_key.isalnum() and unique_key.isascii() else _quote(unique_key).decode()
+        header = (self._one % (code, physical_offset, queue_id, queue_offset, quoted, opaque)).encode()
+        size = len(header)
+        return _words(size + 4, size) + header  # the serialization byte of JSON is 0
 
     def stored_batch(
         self, opaque: int, code: int, physical_offsets: Iterable[int], queue_id: int, queue_offset: int
     ) -> bytes:
         """Answer a batch: the ids joined by commas, the queue offset of the first."""
-        return self._stored(opaque, code, ",".join(map(self.message_id, physical_offsets)), queue_id, queue_offset, "")
-
-    def _stored(self, opaque: int, code: int, ids: str, queue_id: int, queue_offset: int, unique_key: str) -> bytes:
-        if unique_key:
-            quoted = f'"{unique_key}"' if unique_key.isalnum() else _quote(unique_key).decode()
-            transaction = f',"transactionId":{quoted}'
-        else:
-            transaction = ""
-        header = self._template % (code, ids, queue_id, queue_offset, transaction, opaque)
-        return encode_frame(JSON, header.encode())
+        ids = ",".join(map(self.message_id, physical_offsets))
+        return encode_frame(JSON, (self._batch % (code, ids, queue_id, queue_offset, opaque)).encode())
 
     def refused(self, code: int, remark: str) -> Reply:
         """Answer a message that is not in the log."""

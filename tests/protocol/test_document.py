@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from rmqd.protocol.document import handled, handlers_and_reasons
 from rmqd.protocol.not_yet import NOT_OURS, NOT_YET
 from rmqwire.codes import name_of_request
