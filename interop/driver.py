@@ -59,6 +59,7 @@ class Driver:
         self._commands = commands
         self._lines = lines
         self._ids = itertools.count(1)
+        self._arrivals = itertools.count(1)
         self._changed = threading.Condition()
         self._answers: dict[int, Line] = {}
         self._received: dict[str, list[Line]] = {}
@@ -73,6 +74,7 @@ class Driver:
                 continue
             line: Line = json.loads(text)
             with self._changed:
+                line["arrived"] = next(self._arrivals)
                 if line.get("id") is not None:
                     self._answers[line["id"]] = line
                 elif line["event"] == "received":

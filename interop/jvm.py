@@ -79,8 +79,7 @@ def driver_classes(version: str) -> Path:
     folders = ["base"]
     if not version.startswith("3."):
         folders.append("tools")
-    if not version.startswith(("3.", "4.2")):
-        folders.append("since46")
+    folders.append("before46" if version.startswith(("3.", "4.2")) else "since46")
     sources = {
         path.relative_to(SOURCES / folder): translated(path.read_text(), version)
         for folder in folders

@@ -61,7 +61,7 @@ final class Lookups {
     private static Map<String, Object> commit(Args args) throws Exception {
         DefaultMQPullConsumer consumer = Driver.started(args, "consumer");
         consumer.updateConsumeOffset(queue(args), args.number("offset"));
-        consumer.getOffsetStore().persist(queue(args));
+        consumer.getDefaultMQPullConsumerImpl().getOffsetStore().persist(queue(args));
         return Driver.line("committed");
     }
 

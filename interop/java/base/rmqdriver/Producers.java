@@ -131,7 +131,7 @@ final class Producers {
         return Driver.line("stopped", "name", name);
     }
 
-    private static Map<String, Object> tell(SendResult result) {
+    static Map<String, Object> tell(SendResult result) {
         Map<String, Object> told = new LinkedHashMap<String, Object>();
         told.put("status", result.getSendStatus().name());
         told.put("msg_id", result.getMsgId());

@@ -1,0 +1,143 @@
+"""Looking at single messages and at the bounds of queues."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from interop.api import JAVA, Api, bodies
+from interop.case import case, expect, expect_bodies, expect_that
+from interop.cluster import Cluster
+from interop.driver import DriverError, Line, until
+
+NEWER = ["4.2.0", "4.7.0", "5.5.0"]
+
+
+@case(
+    "lookup/1",
+    "viewMessage by the offset id of a stored message returns that message",
+    source="QueryMessageProcessor; code 33",
+)
+@pytest.mark.parametrize("version", JAVA)
+def test_view_by_offset_id(version: str, api: Api, cluster: Cluster) -> None:
+    topic = api.fresh("topic")
+    api.create_topic(cluster.namesrv, topic, 1)
+    results = api.producer(cluster.namesrv, version).send(topic, [{"body": b, "keys": b} for b in bodies(3)])
+    result = results[1]
+    message = api.pull_consumer(cluster.namesrv, version).view(topic, result["offset_msg_id"] or result["msg_id"])
+    expect_that(message is not None, "the message", message)
+    told = (message["body"], message["queue_id"], message["queue_offset"], message["topic"], message["keys"])
+    expect(told, ("m-1", 0, 1, topic, "m-1"), "body, queue id, queue offset, topic, keys")
+
+
+@case(
+    "lookup/2",
+    "queryMessage finds the messages that carry a key, and none of a key that merely hashes alike or of another topic",
+    source="QueryMessageProcessor, IndexService; code 12",
+)
+@pytest.mark.parametrize("version", JAVA)
+def test_query_by_key(version: str, api: Api, cluster: Cluster) -> None:
+    topic, other = api.fresh("topic"), api.fresh("topic")
+    api.create_topic(cluster.namesrv, topic, 2)
+    api.create_topic(cluster.namesrv, other, 1)
+    producer = api.producer(cluster.namesrv, version)
+    # "Aa" and "BB" have the same Java hash code.
+    producer.send(
+        topic, [{"body": "one", "keys": "Aa x"}, {"body": "two", "keys": "BB"}, {"body": "three", "keys": "y Aa"}]
+    )
+    producer.send(other, [{"body": "other", "keys": "Aa"}])
+    consumer = api.pull_consumer(cluster.namesrv, version)
+
+    def found() -> list[Line]:
+        try:
+            return consumer.query(topic, "Aa", end_ms=int(time.time() * 1000) + 60_000)
+        except DriverError:
+            return []
+
+    until(lambda: len(found()) >= 2, 15)
+    expect_bodies(found(), ["one", "three"])
+
+
+@case(
+    "lookup/3", "a message is found by the unique key that the client gave it", source="MessageConst UNIQ_KEY; code 12"
+)
+@pytest.mark.parametrize("version", NEWER)
+def test_query_by_unique_key(version: str, api: Api, cluster: Cluster) -> None:
+    topic = api.fresh("topic")
+    api.create_topic(cluster.namesrv, topic, 2)
+    results = api.producer(cluster.namesrv, version).send(topic, bodies(5))
+    consumer = api.pull_consumer(cluster.namesrv, version)
+    wanted = results[3]["msg_id"]
+
+    def found() -> Line | None:
+        try:
+            return consumer.view(topic, wanted)
+        except DriverError:
+            return None
+
+    until(lambda: found() is not None, 15)
+    message = found()
+    expect_that(message is not None, f"the message {wanted}", message)
+    assert message is not None
+    expect((message["body"], message["properties"].get("UNIQ_KEY")), ("m-3", wanted), "body and unique key")
+
+
+@case(
+    "lookup/4", "a key that no message carries gives an error that says so", source="MQAdminImpl.queryMessage; code 22"
+)
+@pytest.mark.parametrize("version", JAVA)
+def test_query_nothing(version: str, api: Api, cluster: Cluster) -> None:
+    topic = api.fresh("topic")
+    api.create_topic(cluster.namesrv, topic, 1)
+    api.producer(cluster.namesrv, version).send(topic, ["x"])
+    with pytest.raises(DriverError) as failure:
+        api.pull_consumer(cluster.namesrv, version).query(topic, "absent")
+    expect(failure.value.error, "MQClientException")
+    expect_that(
+        "no message" in failure.value.message, "`query message by key finished, but no message.`", failure.value
+    )
+
+
+@case(
+    "lookup/5",
+    "min and max offset bound a queue, and searchOffset finds the first message stored at or after a time",
+    source="AdminBrokerProcessor; codes 31, 30, 29, 32",
+)
+@pytest.mark.parametrize("version", JAVA)
+def test_offsets(version: str, api: Api, cluster: Cluster) -> None:
+    topic = api.fresh("topic")
+    api.create_topic(cluster.namesrv, topic, 2)
+    producer = api.producer(cluster.namesrv, version)
+    producer.send(topic, bodies(5, "early"), queue_id=0)
+    time.sleep(0.05)  # so that the two halves differ in store time
+    producer.send(topic, bodies(5, "late"), queue_id=0)
+    consumer = api.pull_consumer(cluster.namesrv, version)
+    expect(until(lambda: consumer.offsets(topic, 0)["max"] == 10, 10), True, "max offset 10")
+    messages = consumer.pull(topic, 0, 0)["messages"]
+    bounds = consumer.offsets(topic, 0, at_ms=messages[5]["stored_at_ms"])
+    expect(
+        (bounds["min"], bounds["max"], bounds["found"], bounds["earliest_at_ms"]),
+        (0, 10, 5, messages[0]["stored_at_ms"]),
+        "min, max, offset at the time of the sixth message, time of the first",
+    )
+    expect(consumer.offsets(topic, 0, at_ms=0)["found"], 0, "searchOffset before the first message")
+    late = consumer.offsets(topic, 0, at_ms=messages[9]["stored_at_ms"] + 3_600_000)["found"]
+    expect_that(late in (9, 10), "searchOffset after the last message at the end of the queue", late)
+    empty = consumer.offsets(topic, 1)
+    expect((empty["min"], empty["max"]), (0, 0), "bounds of a queue that has no message")
+
+
+@case(
+    "lookup/6",
+    "an offset id at which there is no message is answered with an error",
+    source="QueryMessageProcessor.viewMessageById",
+)
+def test_view_nothing(api: Api, cluster: Cluster) -> None:
+    topic = api.fresh("topic")
+    api.create_topic(cluster.namesrv, topic, 1)
+    (result,) = api.producer(cluster.namesrv, "3.2.6").send(topic, ["x"])
+    absent = result["msg_id"][:-16] + f"{1 << 40:016X}"
+    with pytest.raises(DriverError) as failure:
+        api.pull_consumer(cluster.namesrv, "3.2.6").view(topic, absent)
+    expect((failure.value.error, failure.value.code), ("MQBrokerException", 1), str(failure.value))
