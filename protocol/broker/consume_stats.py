@@ -165,8 +165,10 @@ class ConsumeStatsHandlers:
                 max_time_stamp_str=_local_time(newest),
                 consume_time_stamp_str=_local_time(last),
             )
-            if consumed < end:
-                span.delay_time = self._wall_clock_ms() - await self._stored_at(topic, queue_id, consumed)
+            # Java takes the time of message -1 for a group without an offset, and shows decades of delay.
+            waiting = max(consumed, begin)
+            if waiting < end:
+                span.delay_time = self._wall_clock_ms() - await self._stored_at(topic, queue_id, waiting)
             spans.append(span)
         return Reply(body=QueryConsumeTimeSpanBody(consume_time_span_set=spans).encode())
 

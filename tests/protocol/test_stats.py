@@ -1,0 +1,110 @@
+"""Counters and the rates made of them."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+
+from rmqd.protocol.broker.stats import BrokerStats
+
+
+class Counted:
+    def __init__(self, start_ms: int = 1_795_000_000_000) -> None:
+        self.now_ms = start_ms
+        self.stats = BrokerStats(
+            "C", lambda: self.now_ms, lambda ms: datetime.fromtimestamp(ms / 1000, tz=timezone.utc)
+        )
+
+    def pass_seconds(self, seconds: int, puts_per_second: int = 0) -> None:
+        for _ in range(seconds):
+            if puts_per_second:
+                self.stats.put("T", puts_per_second, 100 * puts_per_second)
+            self.now_ms += 1000
+            self.stats.sample()
+
+
+def test_rates_need_a_whole_window() -> None:
+    """clusterList shows messages per second over 10, 60 and 600 seconds, 0 until so much time has passed."""
+    world = Counted()
+    world.pass_seconds(11, 50)
+    assert world.stats.rates()["putTps"] == "50.0 0.0 0.0"
+    world.pass_seconds(60, 20)
+    assert world.stats.rates()["putTps"] == "20.0 20.0 0.0"
+    world.pass_seconds(600)
+    ten, sixty, many = map(float, world.stats.rates()["putTps"].split())
+    assert (ten, sixty) == (0.0, 0.0)
+    assert many == 0.0
+    rates = world.stats.rates()
+    assert rates["getTransferredTps"] == rates["getTransferedTps"], "both spellings that tools parse"
+
+
+def test_gets_count_messages_and_pulls() -> None:
+    """Found and missed pulls are told apart from the messages they brought."""
+    world = Counted()
+    world.pass_seconds(1)
+    for _ in range(10):
+        world.stats.get("g", "T", 32, 3200)
+        world.stats.get_missed()
+        world.pass_seconds(1)
+    rates = world.stats.rates()
+    assert rates["getFoundTps"].split()[0] == "1.0"
+    assert rates["getMissTps"].split()[0] == "1.0"
+    assert rates["getTotalTps"].split()[0] == "2.0"
+    assert rates["getTransferredTps"].split()[0] == "32.0"
+    assert world.stats.get_count == 320
+
+
+def test_a_topic_has_numbers_of_its_own() -> None:
+    """A monitor sees the rate of one topic and one group; the first messages count."""
+    world = Counted()
+    world.pass_seconds(9)
+    world.stats.put("T", 60, 6000)
+    world.stats.get("g", "T", 30, 3000)
+    world.stats.sent_back("g", "T")
+    world.pass_seconds(1)
+    item = world.stats.item("TOPIC_PUT_NUMS", "T")
+    assert item is not None
+    assert (item.minute.total, item.minute.tps, item.minute.average) == (60, 6.0, 60.0)
+    size = world.stats.item("TOPIC_PUT_SIZE", "T")
+    assert size is not None
+    assert size.minute.total == 6000
+    assert world.stats.topic_put_tps("T") == 6.0
+    assert world.stats.group_get_tps("g", "T") == 3.0
+    assert world.stats.topic_put_tps("U") == 0.0
+    broker = world.stats.item("BROKER_PUT_NUMS", "C")
+    assert broker is not None
+    assert broker.minute.total == 60
+    assert world.stats.item("SNDBCK_PUT_NUMS", "T@g") is not None
+    world.pass_seconds(70)
+    assert item.minute.total == 0, "a minute later it is over"
+    world.pass_seconds(600)
+    assert item.hour.total == 60
+    world.stats.forget_topic("T")
+    assert world.stats.item("TOPIC_PUT_NUMS", "T") is None
+    assert world.stats.item("GROUP_GET_NUMS", "T@g") is None
+    world.stats.put("T", 1, 1)
+    assert world.stats.item("TOPIC_PUT_NUMS", "T") is not None
+
+
+def test_items_that_are_idle_for_a_day_are_dropped() -> None:
+    """Topics of long ago take no memory; those in use stay."""
+    world = Counted()
+    world.stats.put("Old", 1, 1)
+    for _ in range(26 * 3600 // 60):
+        world.pass_seconds(60, 1)
+    assert world.stats.item("TOPIC_PUT_NUMS", "Old") is None
+    assert world.stats.item("TOPIC_PUT_NUMS", "T") is not None
+    assert world.stats.item("BROKER_PUT_NUMS", "C") is not None
+
+
+def test_totals_of_the_days() -> None:
+    """brokerStatus shows what came in since midnight and the day before."""
+    midnight = int(datetime(2026, 11, 20, tzinfo=timezone.utc).timestamp() * 1000)
+    world = Counted(midnight - 10_000)
+    world.stats.put("T", 5, 1)
+    world.pass_seconds(10)
+    assert (world.stats.put_totals.today_morning, world.stats.put_totals.yesterday_morning) == (5, 0)
+    world.stats.put("T", 2, 1)
+    world.now_ms = midnight + 86_400_000
+    world.stats.sample()
+    assert (world.stats.put_totals.today_morning, world.stats.put_totals.yesterday_morning) == (7, 5)
+    assert world.stats.put_count == 7
