@@ -12,11 +12,12 @@ from __future__ import annotations
 import enum
 import os
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from rmqwire.message import MESSAGE_MAGIC_V1, MESSAGE_MAGIC_V2, RECORD_FIXED_BYTES
 
+from .acceptance import WANTED_ONLY, Accepts, Unit, judged
 from .commitlog import CommitLog
 from .consumequeue import UNIT, UNIT_BYTES, ConsumeQueue
 from .fdpool import Reader
@@ -115,11 +116,13 @@ class QueueReading:
         max_bytes: int,
         queue_reader: Reader,
         log_reader: Reader,
+        accepts: Accepts | None = None,
     ) -> GetResult:
         """Messages of a queue from a logical offset on.
 
         Args:
             tags: hashes of the tags that are wanted; None wants all.
+            accepts: asked about the properties of each message, instead of tags; None wants all.
 
         Raises:
             ColdRead: a reader that does not wait met a page that is not in the page cache.
@@ -135,9 +138,8 @@ class QueueReading:
             return GetResult(GetStatus.OFFSET_OVERFLOW_ONE, offset, low, high)
         if offset > high:
             return GetResult(GetStatus.OFFSET_OVERFLOW_BADLY, self._next(offset, high), low, high)
-        return self._scan(
-            queue, offset, max_num, tags, min(max(max_bytes, 100), MAX_PULL_BYTES), queue_reader, log_reader
-        )
+        limit = min(max(max_bytes, 100), MAX_PULL_BYTES)
+        return self._scan(queue, offset, max_num, tags, accepts, limit, queue_reader, log_reader)
 
     def _scan(
         self,
@@ -145,6 +147,7 @@ class QueueReading:
         offset: int,
         max_num: int,
         tags: frozenset[int] | None,
+        accepts: Accepts | None,
         max_bytes: int,
         queue_reader: Reader,
         log_reader: Reader,
@@ -152,7 +155,7 @@ class QueueReading:
         options = self._options
         low, high = queue.min_offset, queue.max_offset
         scan = max(options.max_filter_message_size, max_num * UNIT_BYTES) // UNIT_BYTES
-        wanted = scan if tags is not None else max(max_num, 1)
+        wanted = max(max_num, 1) if tags is None and accepts is None else scan
         try:
             data = self._queues.units(queue, offset, min(wanted, high - offset), queue_reader)
         except FileNotFoundError:
@@ -172,7 +175,11 @@ class QueueReading:
         status = GetStatus.NO_MATCHED_MESSAGE
         next_offset = offset
         skip_until = -1
-        for physical_offset, size, code in UNIT.iter_unpack(data):
+        units: Iterable[Unit] = UNIT.iter_unpack(data)
+        if accepts is not None:
+            units = judged(list(units), accepts, log, lambda chosen: read_records(log, log_reader, chosen))
+            tags = WANTED_ONLY
+        for physical_offset, size, code in units:
             if picked:
                 if physical_offset >= memory_from:
                     byte_limit = options.max_transfer_bytes_on_message_in_memory

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 
+from .acceptance import Accepts
 from .commitlog import CommitLog
 from .consumequeue import UNIT, ConsumeQueue
 from .errors import StoreError
@@ -57,11 +58,13 @@ class StoreReads:
         tags: frozenset[int] | None = None,
         max_bytes: int = MAX_PULL_BYTES,
         allow_cold: bool = False,
+        accepts: Accepts | None = None,
     ) -> GetResult:
         """Messages of a queue from a logical offset on.
 
         Args:
             tags: hashes of the tags wanted (signed, 32 bits); None wants all.
+            accepts: asked about the properties of each message, maybe in another thread; None wants all.
             allow_cold: wait for the disk. Then, and only then, it may be called in any thread.
 
         Raises:
@@ -77,6 +80,7 @@ class StoreReads:
                 max_bytes=max_bytes,
                 queue_reader=queue_reader,
                 log_reader=log_reader,
+                accepts=accepts,
             )
 
     def read_record(self, physical_offset: int, size: int | None = None, *, allow_cold: bool = True) -> bytes | None:
