@@ -166,7 +166,9 @@ class RemotingClient:
                 self._close(address, connection, at_once=True)
             return failure
 
-        return self.connection(address).addCallback(ready)
+        connection = self.connection(address)
+        connection.addTimeout(timeout_ms / 1000, self._clock, partial(_not_connected_in_time, address))
+        return connection.addCallback(ready)
 
     def tell(self, address: str, header: Header, body: bytes = b"") -> Deferred[None]:
         """Send a oneway request, connecting first when needed.
@@ -288,3 +290,7 @@ class RemotingClient:
         done: Deferred[None] = Deferred()
         self._stopped.chainDeferred(done)
         return done
+
+
+def _not_connected_in_time(address: str, result: object, timeout_s: float) -> None:
+    raise ConnectFailed(f"not connected to {address} within {timeout_s} s")

@@ -128,7 +128,7 @@ class NameServerLink:
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None
-        if not (self.registered or self._busy):
+        if self._connection is None:  # nothing was ever said, or it was forgotten with the connection
             return succeed(None)
         return self._unregister(unregister, timeout_ms)
 

@@ -33,9 +33,10 @@ def namesrv_options(folder: Path, **keys: str) -> NamesrvOptions:
 class NameServerWorld:
     """The server and its clock; blocking work runs at once."""
 
-    def __init__(self, folder: Path, **keys: str) -> None:
-        self.reactor = MemoryReactorClock()
-        self.reactor.advance(1000)  # a clock that starts at zero hides comparisons with 0
+    def __init__(self, folder: Path, reactor: MemoryReactorClock | None = None, **keys: str) -> None:
+        self.reactor = reactor or MemoryReactorClock()
+        if reactor is None:
+            self.reactor.advance(1000)  # a clock that starts at zero hides comparisons with 0
         self.endpoint_calls: list[tuple[str, int]] = []
         self.options = namesrv_options(folder, **keys)
         self.server = NameServer(

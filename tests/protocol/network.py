@@ -25,11 +25,12 @@ class Pipe(Wire):
         self.open = True
         self.stuck = False
         """Nothing written here arrives any more, and nobody notices."""
+        self.latency_s = 0.0
 
     def write(self, data: bytes) -> None:
         assert data.__class__ is bytes
         if not self.stuck:
-            self._clock.callLater(0, self._deliver, data)
+            self._clock.callLater(self.latency_s, self._deliver, data)
 
     def _deliver(self, data: bytes) -> None:
         if self.other.open:

@@ -130,6 +130,18 @@ def test_connect_timeout(world: World) -> None:
     assert isinstance(again[0], ConnectFailed)
 
 
+def test_timeout_covers_connecting(world: World) -> None:
+    """Whoever asks with half a second to spare does not wait three for the connection."""
+    world.network.silent.add(SERVER)
+    fired = outcome(world.client.call(SERVER, GetBrokerClusterInfo(), timeout_ms=500))
+    world.clock.advance(0.5)
+    assert isinstance(fired[0], ConnectFailed)
+    assert "0.5 s" in str(fired[0])
+    world.clock.advance(3)
+    assert len(fired) == 1
+    assert world.clock.getDelayedCalls() == []
+
+
 def test_reconnects_after_loss(world: World) -> None:
     """A broken connection fails what waits on it; the next request makes another."""
     waiting = outcome(world.client.call(SERVER, GetAllTopicListFromNameserver()))
