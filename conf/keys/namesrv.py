@@ -40,10 +40,12 @@ class NamesrvConfig(OptionGroup):
         5000, "ms", "Time between two looks for brokers that have fallen silent.", acted=True, low=1
     )
     un_register_broker_queue_capacity = int32(3000, "requests", "Most brokers that wait to be taken out.")
-    support_acting_master = boolean(False, "Let clients take a slave for its missing master.")
+    support_acting_master = boolean(False, "Let clients take a slave for its missing master.", acted=True)
     enable_all_topic_list = boolean(True, "Answer requests for the list of all topics.", acted=True)
     enable_topic_list = boolean(True, "Answer requests for the topics of a cluster.", acted=True)
-    notify_min_broker_id_changed = boolean(False, "Tell brokers when the lowest number of their name changes.")
+    notify_min_broker_id_changed = boolean(
+        False, "Tell brokers when the lowest number of their name changes.", acted=True
+    )
     enable_controller_in_namesrv = boolean(False, "Run a controller too.")
     need_wait_for_service = boolean(
         False, "Give no routes at first, until brokers have had time to register.", acted=True

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING
 
 from rmqwire.bodies import BrokerData, TopicRouteData
 
+from .brokers import MASTER_ID, PERM_WRITE
 from .kv import ORDER_TOPIC_CONFIG
-from .routes import MASTER_ID, PERM_WRITE
 
 if TYPE_CHECKING:
     from rmqd.conf import NamesrvConfig
 
+    from .brokers import BrokerGroup
     from .kv import KvConfig
-    from .routes import BrokerGroup, RouteTables
+    from .routes import RouteTables
 
 SYNC_MEMBER_TOPIC_PREFIX = "rmq_sys_SYNC_BROKER_MEMBER_"
 """Brokers find the others of their group by these topics: no member is shown as another one there."""

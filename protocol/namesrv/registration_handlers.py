@@ -25,8 +25,8 @@ from rmqwire.requests.register import (
     UnregisterBroker,
 )
 
+from .brokers import BrokerIdentity, MasterAddresses, RegisteredTopics
 from .kv import ORDER_TOPIC_CONFIG
-from .routes import BrokerIdentity, MasterAddresses, RegisteredTopics
 
 if TYPE_CHECKING:
     from rmqd.conf import NamesrvConfig

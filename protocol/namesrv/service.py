@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from rmqd.conf import NamesrvOptions
     from rmqd.protocol.broker.state_writer import RunInThread
 
-    from .routes import BrokerGroup
+    from .brokers import BrokerGroup
 
 _log = Logger()
 

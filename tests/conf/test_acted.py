@@ -22,8 +22,6 @@ BY_CONF = {"config_black_list", "config_store_path"}
 NOT_YET = {
     "enable_property_filter": "only refused or let through: there is no SQL filter",
     "enable_slave_acting_master": "only told to the name server: there are no slaves",
-    "notify_min_broker_id_changed": "only sent by name servers: brokers do nothing with it",
-    "support_acting_master": "routes are changed, but no slave acts",
     "timer_wheel_enable": "only its topic is created",
 }
 # words of other things too, or a key whose other object is the one that is read
