@@ -109,10 +109,15 @@ final class Producers {
                     left.countDown();
                 }
             };
-            if (queue == null) {
-                producer.send(messages.get(i), callback);
-            } else {
-                producer.send(messages.get(i), queue, callback);
+            try {
+                if (queue == null) {
+                    producer.send(messages.get(i), callback);
+                } else {
+                    producer.send(messages.get(i), queue, callback);
+                }
+            } catch (Exception failure) {
+                // As if it had come by the callback: the broker may die between two messages of a command.
+                callback.onException(failure);
             }
         }
         if (!left.await(ASYNC_WAIT_SECONDS, TimeUnit.SECONDS)) {
