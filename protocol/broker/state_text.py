@@ -97,11 +97,11 @@ class EntryTexts:
     """The pretty texts of the entries of a map in a document, each made once.
 
     Args:
-        value_of: Gives an entry by its name.
+        text_of: Gives the text of an entry by its name, indented by two levels.
     """
 
-    def __init__(self, value_of: Callable[[str], Any]) -> None:
-        self._value_of = value_of
+    def __init__(self, text_of: Callable[[str], bytes]) -> None:
+        self._text_of = text_of
         self._texts: dict[str, bytes] = {}
         self._stale: dict[str, None] = {}
 
@@ -121,7 +121,7 @@ class EntryTexts:
     def text(self) -> bytes:
         """Write the map as a member of the document."""
         for name in self._stale:
-            self._texts[name] = b"%b:%b" % (msgspec.json.encode(name), indented(self._value_of(name), 2))
+            self._texts[name] = b"%b:%b" % (msgspec.json.encode(name), self._text_of(name))
         self._stale.clear()
         if not self._texts:
             return b"{}"

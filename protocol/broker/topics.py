@@ -108,9 +108,9 @@ class TopicTable:
         self._extra = extra
         self.table.update(found)
 
-    def _entry(self, name: str) -> Any:
+    def _entry(self, name: str) -> bytes:
         config, extra = self.table[name], self._extra.get(name)
-        return with_extra(config, extra) if extra else config
+        return indented(with_extra(config, extra) if extra else config, 2)
 
     def _encode(self) -> bytes:
         members = {name: indented(value, 1) for name, value in self._members.items()}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from protocol.fakes import state_file
 
-from rmqd.protocol.broker.state_text import EntryTexts, document, load_state
+from rmqd.protocol.broker.state_text import EntryTexts, document, indented, load_state
 from rmqd.store.errors import StoreDamaged
 from rmqwire.dialect import loads, pretty
 
@@ -44,7 +44,7 @@ def test_two_damaged_copies_stop_the_start(tmp_path: Path, backup: str | None) -
 def test_a_table_is_written_as_the_pretty_writer_writes_it() -> None:
     """The joined text of many entries is the text that the official broker would write."""
     table: dict[str, Any] = {f'T"{number}@g': {0: number, 7: 2 * number} for number in range(5)}
-    texts = EntryTexts(lambda name: table[name])
+    texts = EntryTexts(lambda name: indented(table[name], 2))
     texts.touch_all(table)
     tree = {"aFirst": [1, {"b": None}], "table": table, "zLast": {}}
 
