@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from .codes import OUR_VERSION
+from .codes import LANGUAGE_BYTES, OUR_VERSION
 from .declare import Header, NoFields
 from .dialect_reader import NOT_STANDARD
 from .errors import UnknownSerialization
@@ -155,7 +155,7 @@ def decode_command(frame: Frame, kind: type[C] = RemotingCommand) -> C:  # type:
         command.opaque = parsed.opaque
         command.version = parsed.version
         language = parsed.language
-        command.language = language if language.__class__ is str else language_of(language)
+        command.language = language if language in LANGUAGE_BYTES else language_of(language)
         command.remark = parsed.remark
         command._raw = parsed.ext_fields
         command._ext = None

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from .codes import LANGUAGES
+from .codes import LANGUAGE_BYTES, LANGUAGES
 from .declare import Header
 from .dialect import dumps, loads
 from .dialect_reader import NOT_STANDARD
@@ -29,7 +29,7 @@ class JsonHeader(msgspec.Struct, rename="camel"):
     flag: i32 = 0
     opaque: i32 = 0
     version: i32 = 0
-    language: str | int | None = None
+    language: str | int | None = "JAVA"
     remark: str | None = None
     ext_fields: msgspec.Raw = _NO_RAW
 
@@ -64,7 +64,7 @@ def language_of(member: str | int | None) -> str | None:
     """Give a peer's language name, of a name or of an ordinal; None when unknown."""
     if isinstance(member, int):
         return LANGUAGES[member] if 0 <= member < len(LANGUAGES) else None
-    return member
+    return member if member in LANGUAGE_BYTES else None
 
 
 def read_ext(raw: bytes | msgspec.Raw) -> dict[str, str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from rmqwire.codes import LANGUAGES, Version, name_of_request, name_of_response, name_of_version
 from rmqwire.errors import MissingField, RequestError
 
-VERSIONS = (Path(__file__).parent.parent / "golden" / "versions-5.5.0.txt").read_text().split()
+VERSIONS = (Path(__file__).parent.parent / "golden" / "versions-5.5.0.txt").read_text().splitlines()[1:]
 
 
 def test_names_of_codes() -> None:

@@ -107,7 +107,9 @@ def test_languages() -> None:
     assert read(b'{"language":9}').language == "GO"
     assert read(b'{"language":99}').language is None
     assert read(b'{"language":-1}').language is None
-    assert read(b"{}").language is None
+    assert read(b'{"language":"ALIEN"}').language is None
+    assert read(b'{"language":null}').language is None
+    assert read(b"{}").language == "JAVA"
     assert read(BINARY_REQUEST[:2] + b"\x63" + BINARY_REQUEST[3:], ROCKETMQ).language is None
     assert b'"language":"OTHER"' in encode_command(RemotingCommand(1, language=None))
 
