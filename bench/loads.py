@@ -92,6 +92,11 @@ class JavaLoad:
         self._buffer = b""
         self._wait("ready", 60.0)
 
+    @property
+    def pid(self) -> int:
+        """The JVM's process id."""
+        return self._popen.pid
+
     def send(
         self, side: Side, topic: str, *, threads: int, size: int, warm_s: float, measured_s: float, inflight: int = 0
     ) -> Measured:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
@@ -54,8 +55,9 @@ def main(argv: list[str] | None = None) -> int:
     finally:
         bench.forget_java()
         shutil.rmtree(folder, ignore_errors=True)
-    facts["load average, at the end"] = f"{procfs.load_average():.2f}"
+    facts["CPU of other work meanwhile"] = results.other_work()
     print("\n" + text(table(results)))
+    print(f"\nCPU of other work meanwhile: {facts['CPU of other work meanwhile']}")
     for failure in results.failures:
         print(f"not measured: {failure}")
     if arguments.output is not None:
@@ -100,7 +102,6 @@ def _facts(arguments: argparse.Namespace) -> dict[str, str]:
         **procfs.machine(),
         "official": f"{OFFICIAL_VERSION}, 2 GB heap, ASYNC_FLUSH, default settings, fresh store",
         "ours": f"{done.stdout.strip() or 'no commit'}, default settings, fresh store",
-        "load average, at the start": f"{procfs.load_average():.2f} (other work on the machine spoils a run)",
     }
 
 
@@ -139,8 +140,10 @@ def _session(bench: Bench, side: Side, names: list[str], results: Results, numbe
 
 
 def _measure(bench: Bench, side: Side, row: Row, results: Results) -> None:
+    meter = OtherWork(bench, side)
     try:
         values = row.measure(bench, side)
+        results.others[side.name].append(meter.share())
     except MEASURING_FAILED as error:
         bench.forget_java()  # it may still be busy with what failed
         results.fail(row.name, side.name, error)
@@ -148,3 +151,22 @@ def _measure(bench: Bench, side: Side, row: Row, results: Results) -> None:
         return
     results.add(row.name, side.name, values)
     print(f"  {row.name}: " + ", ".join(f"{name} {value:,.3f}" for name, value in values.items()), flush=True)
+
+
+class OtherWork:
+    """Tells which share of the machine's CPU went to processes that are no part of the benchmark."""
+
+    def __init__(self, bench: Bench, side: Side) -> None:
+        self._bench, self._side = bench, side
+        self._began_at, self._before = time.monotonic(), self._seconds()
+
+    def _seconds(self) -> float:
+        running = [process.pid for process in self._side.processes]
+        if self._bench.java_pid is not None:
+            running.append(self._bench.java_pid)
+        return procfs.machine_busy_seconds() - procfs.own_seconds() - sum(map(procfs.cpu_seconds, running))
+
+    def share(self) -> float:
+        """Return the share since this was made: 1.0 is all cores."""
+        seconds = (time.monotonic() - self._began_at) * (os.cpu_count() or 1)
+        return max((self._seconds() - self._before) / seconds, 0.0) if seconds else 0.0

@@ -11,6 +11,8 @@ from bench.rows import ROWS, Value
 Samples = dict[tuple[str, str, str], list[float]]
 """By row, value and side."""
 
+OTHER_WORK_MAX = 0.08
+
 
 class Results:
     """What was measured so far."""
@@ -19,6 +21,8 @@ class Results:
         self.samples: Samples = defaultdict(list)
         self.failures: list[str] = []
         self.notes: list[str] = []
+        self.others: dict[str, list[float]] = defaultdict(list)
+        """By side, the share of the machine that other work took while each row was measured."""
 
     def add(self, row: str, side: str, values: dict[str, float]) -> None:
         """Keep the values of one measurement."""
@@ -31,6 +35,15 @@ class Results:
     def fail(self, row: str, side: str, error: Exception) -> None:
         """Keep that a row could not be measured."""
         self.failures.append(f"{row}, {side}: {' '.join(str(error).split())[:300]}")
+
+    def other_work(self) -> str:
+        """Say how much of the machine other work took; more than a few percent spoils a comparison."""
+        said = [
+            f"{side} {statistics.mean(shares):.0%} (worst row {max(shares):.0%})"
+            for side, shares in self.others.items()
+        ]
+        spoilt = any(statistics.mean(shares) > OTHER_WORK_MAX for shares in self.others.values())
+        return ", ".join(said) + (": **too much, do not trust this run**" if spoilt else "")
 
 
 def number(value: float) -> str:

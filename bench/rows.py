@@ -27,7 +27,7 @@ class Durations:
 
 
 FULL = Durations(client_warm_s=15.0, server_warm_s=25.0, warm_s=4.0, measured_s=6.0, backlog=1_000_000)
-QUICK = Durations(client_warm_s=6.0, server_warm_s=8.0, warm_s=1.0, measured_s=2.0, backlog=150_000)
+QUICK = Durations(client_warm_s=4.0, server_warm_s=6.0, warm_s=1.0, measured_s=2.0, backlog=150_000)
 
 
 @dataclass
@@ -43,6 +43,11 @@ class Bench:
         if self._java is None:
             self._java = JavaLoad(self.folder / "java", "JSON")
         return self._java
+
+    @property
+    def java_pid(self) -> int | None:
+        """The client's JVM, when it runs."""
+        return None if self._java is None else self._java.pid
 
     def forget_java(self) -> None:
         """End the JVM; a row that needs it starts another."""

@@ -13,7 +13,7 @@ from interop.jars import classpath
 from interop.official import OfficialBroker, OfficialNameServer
 from interop.ours import program
 from interop.ports import free_broker_port, free_port
-from interop.process import Process
+from interop.process import Process, ProcessFailed
 
 OFFICIAL_VERSION = "5.5.0"
 BROKER_OPTIONS = [
@@ -63,7 +63,13 @@ class Side:
         self.prepare()
         began_at = time.monotonic()
         self.processes = self.launch()
-        self.start_s = seconds_to_first_send(self.port, began_at, START_TIMEOUT_S)
+        self.start_s = seconds_to_first_send(self.port, began_at, START_TIMEOUT_S, self._check)
+
+    def _check(self) -> bool:
+        for process in self.processes:
+            if not process.alive():
+                raise ProcessFailed(f"{process.log.name} ended by itself:\n{process.tail(5)}")
+        return True
 
     def prepare(self) -> None:
         """Do what is no part of a start: write configurations, resolve jars."""

@@ -6,6 +6,7 @@ import json
 import socket
 import struct
 import time
+from collections.abc import Callable
 
 POLL_S = 0.002
 QUEUES = 4
@@ -51,15 +52,15 @@ def connect(port: int) -> socket.socket:
     return connection
 
 
-def seconds_to_first_send(port: int, began_at: float, timeout_s: float) -> float:
+def seconds_to_first_send(port: int, began_at: float, timeout_s: float, alive: Callable[[], bool]) -> float:
     """Return the time from `began_at` (monotonic) until a message was answered SEND_OK, trying every 2 ms.
 
     Raises:
-        WireError: not within the time; with the last answer.
+        WireError: not within the time, or the server has ended; with the last answer.
     """
     last: object = "never connected"
     request = send_frame("BenchStart")
-    while time.monotonic() < began_at + timeout_s:
+    while time.monotonic() < began_at + timeout_s and alive():
         try:
             with connect(port) as connection:
                 last = exchange(connection, request)
@@ -68,7 +69,7 @@ def seconds_to_first_send(port: int, began_at: float, timeout_s: float) -> float
         except (OSError, WireError) as error:
             last = error
         time.sleep(POLL_S)
-    raise WireError(f"no SEND_OK within {timeout_s} s: {last}")
+    raise WireError(f"no SEND_OK after {time.monotonic() - began_at:.1f} s: {last}")
 
 
 class OffsetProbe:
