@@ -281,7 +281,7 @@ class GroupWriter:
 
     def _queue_for_put(self, topic: str, queue_id: int) -> ConsumeQueue:
         if self._not_writable is not None:
-            raise self._not_writable
+            raise self._not_writable.with_traceback(None)
         queue = self.queues.find_or_make(topic, queue_id)
         if not queue.fixed_size:
             if len(queue.topic_field) > 128 and not self.options.auto_message_version_on_topic_len:
@@ -292,7 +292,7 @@ class GroupWriter:
 
     def _refuse(self, body_length: int, properties_length: int, size: int) -> None:
         if self._not_writable is not None:
-            raise self._not_writable
+            raise self._not_writable.with_traceback(None)
         if properties_length > PROPERTIES_SIZE_MAX_BYTES:
             raise PropertiesTooLarge(
                 f"properties of {properties_length} bytes, the limit is {PROPERTIES_SIZE_MAX_BYTES}"
