@@ -6,6 +6,7 @@ error and an exit code: 2 for configuration, 1 for the rest.
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -168,6 +169,7 @@ def _run(start: Callable[[], Awaitable[list[Callable[[], Awaitable[None]]]]]) ->
     async def begin() -> None:
         try:
             stops.extend(await start())
+            _settle_memory()
         except CannotListenError as cause:
             failed.append((f"cannot listen on port {cause.port}: {cause.socketError}", EXIT_START))
         except (StoreError, OSError) as cause:
@@ -200,6 +202,13 @@ def _run(start: Callable[[], Awaitable[list[Callable[[], Awaitable[None]]]]]) ->
     reactor.run()
     if failed:
         _die(*failed[0])
+
+
+def _settle_memory() -> None:
+    """Leave what start-up made out of garbage collections: it stays, and walking it at load costs 20 ms each time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
 
 
 def _die(text: str, code: int) -> NoReturn:
