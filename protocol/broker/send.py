@@ -16,12 +16,21 @@ from rmqd.store.errors import StoreError
 from rmqwire.codes import RequestCode, ResponseCode
 from rmqwire.errors import MalformedMessage, RequestError
 from rmqwire.hashing import tags_code
-from rmqwire.message import SYS_FLAG_MULTI_TAGS, BatchEntry, decode_properties, message_keys, split_batch
+from rmqwire.message import (
+    SYS_FLAG_MULTI_TAGS,
+    SYS_FLAG_TRANSACTION_MASK,
+    BatchEntry,
+    decode_properties,
+    message_keys,
+    split_batch,
+)
 from rmqwire.requests.send import SendBatchMessage, SendMessage, SendMessageV2
 
 from .delay import DELAY
+from .names import TRANS_HALF_TOPIC
 from .send_checks import RETRY_PREFIX, check_topic, pick_queue
 from .send_properties import UNIQ_KEY, PropertyRules, without_property
+from .transaction_messages import TRAN_MSG, half_text, opens_transaction
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
@@ -52,6 +61,7 @@ class SendSettings:
     max_message_size: int
     start_accept_send_request_at_ms: int = 0
     is_slave: bool = False
+    reject_transaction_message: bool = False
 
 
 class SendHandlers:
@@ -70,6 +80,7 @@ class SendHandlers:
         unique_id: Makes a UNIQ_KEY for messages that have none.
         levels: Delay levels.
         retries: What becomes of messages that clients send to retry topics.
+        opened: Told the real topic of each half message that has been stored.
     """
 
     def __init__(
@@ -85,7 +96,9 @@ class SendHandlers:
         levels: DelayLevels,
         retries: RetryRouting,
         when_safe: WhenSafe | None = None,
+        opened: Callable[[str], None] | None = None,
     ) -> None:
+        self._opened = opened
         self._store = store
         self._topics = topics
         self._settings = settings
@@ -145,13 +158,19 @@ class SendHandlers:
                 put_topic, put_queue_id = dead_letter_topic, 0
                 properties[DELAY] = "-1"
                 text = without_property(text, DELAY) + f"{DELAY}\x01-1\x02"
-        if DELAY in properties:
+        sys_flag = header.sys_flag
+        opens = TRAN_MSG in properties and opens_transaction(properties, header.reconsume_times or 0)
+        if opens:
+            self._check_transactions()
+            text = half_text(text, put_topic, put_queue_id, properties, unique_key)
+            real_topic, put_topic, put_queue_id = put_topic, TRANS_HALF_TOPIC, 0
+            sys_flag &= ~SYS_FLAG_TRANSACTION_MASK
+        elif DELAY in properties:
             aside = self._levels.put_aside(put_topic, put_queue_id, properties, text)
             if aside is not None:
                 put_topic, put_queue_id, text = aside
         tags = properties.get("TAGS")
         keys = properties.get("KEYS")
-        sys_flag = header.sys_flag
         if config.topic_filter_type == "MULTI_TAG":
             sys_flag |= SYS_FLAG_MULTI_TAGS
         put = self._store.stage(
@@ -177,20 +196,26 @@ class SendHandlers:
             if failed is not None:
                 return self._store_refused(failed)
             self._stats.put(put_topic, 1, put.size)
+            if opens and self._opened is not None:
+                self._opened(real_topic)
             wait = None
             if self._when_safe is not None and properties.get("WAIT") != "false":
                 wait = self._when_safe(put.physical_offset + put.size)
+            if self._topics.unsaved:
+                wait = self._when_topic_saved(topic, wait)
             return answer(0) if wait is None else wait.addCallback(answer)
 
         return Staged(finish)
 
-    def _check_kind(self, properties: dict[str, str]) -> None:
-        """Refuse, with the official answers, the kinds of message whose delivery is not there (`NOT_YET`)."""
-        if properties.get("TRAN_MSG") == "true":
+    def _check_transactions(self) -> None:
+        if self._settings.reject_transaction_message:
             raise RequestError(
                 f"the broker[{self._settings.broker_ip}] sending transaction message is forbidden",
                 ResponseCode.NO_PERMISSION,
             )
+
+    def _check_kind(self, properties: dict[str, str]) -> None:
+        """Refuse, with the official answers, the kinds of message whose delivery is not there (`NOT_YET`)."""
         if not _TIMER_PROPERTIES.isdisjoint(properties):
             raise RequestError(
                 "accurate timer message is not enabled, timerWheelEnable is false", ResponseCode.SYSTEM_ERROR
@@ -229,9 +254,17 @@ class SendHandlers:
                 return self._store_refused(failed)
             self._stats.put(topic, len(puts), sum(put.size for put in puts))
             wait = self._when_safe(puts[-1].physical_offset + puts[-1].size) if self._when_safe is not None else None
+            if self._topics.unsaved:
+                wait = self._when_topic_saved(topic, wait)
             return answer(0) if wait is None else wait.addCallback(answer)
 
         return Staged(finish)
+
+    def _when_topic_saved(self, topic: str, wait: Deferred[int] | None) -> Deferred[int] | None:
+        """Acknowledge the first messages of a topic when the topic itself would survive a crash."""
+        if topic not in self._topics.unsaved:
+            return wait
+        return self._topics.saved().addCallback(lambda _: 0 if wait is None else wait)
 
     def _store_refused(self, failed: Exception) -> Reply:
         code = getattr(failed, "response_code", ResponseCode.SYSTEM_ERROR)

@@ -62,6 +62,7 @@ class TopicTable:
     Attributes:
         table: Topics by name; not to be changed from outside.
         data_version: A new object after every change.
+        unsaved: Topics made by a send that are not on disk yet; its messages are acknowledged after `saved`.
         on_changed: Called with new and changed topics; a Deferred that it returns is waited for by `settled`.
         system_topics: The topics that `isSystemTopic` is true for, less the prefix rule.
 
@@ -82,6 +83,7 @@ class TopicTable:
         initial = start_topics(settings)
         self.system_topics = names.SYSTEM_TOPICS | {topic_name(config) for config in initial}
         self.table: dict[str, TopicConfig] = {topic_name(config): config for config in initial}
+        self.unsaved: set[str] = set()
         self.on_changed: list[OnChanged] = []
         self._extra: dict[str, dict[str, Any]] = {}
         self._members: dict[str, Any] = {}
@@ -168,7 +170,9 @@ class TopicTable:
             topic_filter_type=pattern.topic_filter_type,
         )
         _log.info("new topic {topic} by {default} for {peer}", topic=topic, default=default_topic, peer=peer)
+        self.unsaved.add(topic)
         self._put([config])
+        self.saved().addErrback(lambda _: None)  # logged by the writer; whoever sends to the topic learns of it
         return config
 
     def create_for_send_back(
@@ -265,7 +269,8 @@ class TopicTable:
         Raises:
             StoreError: By the Deferred: the file could not be written.
         """
-        return self._writer.saved()
+        saved, names_saved = self._writer.saved(), frozenset(self.unsaved)
+        return saved.addCallback(lambda _: self.unsaved.difference_update(names_saved))
 
     def tick(self) -> None:
         """Try again to write what could not be written. Call every few seconds."""

@@ -188,3 +188,18 @@ def test_system_topics_are_known(tmp_path: Path) -> None:
     for name in ("TBW102", "broker-a", "DefaultCluster", "rmq_sys_anything", "SCHEDULE_TOPIC_XXXX"):
         assert topics.is_system(name)
     assert not topics.is_system("TopicTest")
+
+
+def test_a_topic_made_by_a_send_is_unsaved_until_it_is_on_disk(tmp_path: Path) -> None:
+    """The first message of a topic is acknowledged when a crash would not take the topic away."""
+    thread = ManualThread()
+    topics = table(tmp_path, thread)
+    topics.create_for_send("A", "TBW102", 4, 0, "p")
+    topics.create_for_send("B", "TBW102", 4, 0, "p")
+    assert topics.unsaved == {"A", "B"}
+    thread.run_one()
+    assert topics.unsaved == {"B"}
+    thread.run_one()
+    assert topics.unsaved == set()
+    topics.update(TopicConfig(topic_name="C"))
+    assert topics.unsaved == set(), "an administrator is answered after the topic is saved"
