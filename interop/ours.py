@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from interop.process import Process
 from interop.server import Broker, NameServer, write_properties
@@ -37,6 +38,11 @@ class OurNameServer(NameServer):
 
 class OurBroker(Broker):
     """`mqbroker -n ADDRESSES -c FILE`."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        for key in [key for key in self.properties if key.startswith("maped")]:
+            del self.properties[key]  # one spelling is enough for ours, and it warns of two
 
     def launch(self) -> Process:
         argv = [program("mqbroker"), "-n", self.name_servers, "-c", str(self.write_configuration())]
