@@ -10,7 +10,6 @@ from rmqwire.declare import Role
 
 _POP = "POP consumption"
 _TIMER = "arbitrary delay (timer wheel)"
-_TRANSACTIONS = "transactions with check-back"
 _REPLY = "request-reply"
 _HA = "replication"
 _CONTROLLER = "controller mode"
@@ -21,7 +20,6 @@ _STATIC = "static topics"
 _LITE = "lite topics of 5.5"
 
 _BROKER: dict[int, str] = {
-    **dict.fromkeys((C.END_TRANSACTION, C.RESUME_CHECK_HALF_MESSAGE), _TRANSACTIONS),
     **dict.fromkeys((C.SEND_REPLY_MESSAGE, C.SEND_REPLY_MESSAGE_V2), _REPLY),
     **dict.fromkeys(
         (C.GET_TIMER_CHECK_POINT, C.GET_TIMER_METRICS, C.RECALL_MESSAGE, C.SWITCH_TIMER_ENGINE),

@@ -60,7 +60,9 @@ class BrokerTopics(OptionGroup):
     trace_topic_enable = boolean(False, "Have the topic of message traces.", important=True, acted=True)
     trace_on = boolean(True, "Tell clients with every pull and send that traces are wanted.", acted=True)
     region_id = text("DefaultRegion", "Region named in the properties of every message, for traces.", acted=True)
-    reject_transaction_message = boolean(False, "Answer NO_PERMISSION to transactional messages.", important=True)
+    reject_transaction_message = boolean(
+        False, "Answer NO_PERMISSION to transactional messages.", important=True, acted=True
+    )
     validate_system_topic_when_update_topic = boolean(
         True, "Refuse to create or change a topic with a reserved name.", acted=True
     )

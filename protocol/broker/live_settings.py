@@ -69,6 +69,8 @@ class LiveSettings:
         parts.send_settings.broker_permission = broker.broker_permission
         parts.send_settings.max_message_size = store.max_message_size
         parts.send_settings.start_accept_send_request_at_ms = broker.start_accept_send_request_time_stamp
+        parts.send_settings.reject_transaction_message = broker.reject_transaction_message
+        parts.transaction_settings.follow(parts.options)
         parts.pull_checks.broker_permission = broker.broker_permission
         parts.pull_settings.long_polling_enable = broker.long_polling_enable
         parts.pull_settings.short_polling_time_ms = broker.short_polling_time_mills

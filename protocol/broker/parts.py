@@ -36,6 +36,10 @@ from .send_replies import SendReplies
 from .state_handlers import state_handlers
 from .stats import BrokerStats
 from .topics import TopicSettings, TopicTable
+from .transaction_metrics import TransactionCounts
+from .transaction_producers import Address
+from .transaction_service import Transactions
+from .transaction_settings import TransactionSettings
 from .unique_id import UniqueIds
 
 if TYPE_CHECKING:
@@ -128,7 +132,11 @@ class BrokerParts:
             max_message_size=options.store.max_message_size,
             start_accept_send_request_at_ms=broker.start_accept_send_request_time_stamp,
             is_slave=options.store.broker_role is BrokerRole.SLAVE,
+            reject_transaction_message=broker.reject_transaction_message,
         )
+        self.transaction_settings = TransactionSettings()
+        self.transaction_settings.follow(options)
+        self.transactions = self._transactions(reactor, address)
         self.pull_settings = PullSettings(
             long_polling_enable=broker.long_polling_enable,
             short_polling_time_ms=broker.short_polling_time_mills,
@@ -176,6 +184,24 @@ class BrokerParts:
             old_name_servers=broker.compatible_with_old_name_srv,
         )
 
+    def _transactions(self, reactor: Any, address: str) -> Transactions:
+        ip, _, port = address.rpartition(":")
+        return Transactions(
+            self.store,
+            self.topics,
+            self.offsets,
+            self.producers,
+            self._levels,
+            TransactionCounts(self._file("transactionMetrics"), wall_clock_ms, self._run_in_thread),
+            self.transaction_settings,
+            self.send_settings,
+            self.stats,
+            Address(self.options.broker.broker_name, encode_host(ip, int(port))),
+            reactor,
+            wall_clock_ms,
+            self._run_in_thread,
+        )
+
     def _handlers(self, address: str) -> list[object]:
         broker = self.options.broker
         ip, _, port = address.rpartition(":")
@@ -194,7 +220,9 @@ class BrokerParts:
                 self._levels,
                 RetryRouting(self.topics, self.groups, self.locks),
                 self.group_commit.when_flushed if sync_flush else None,
+                self.transactions.opened,
             ),
+            *self.transactions.handlers,
             SendBackHandlers(
                 self.store,
                 self.topics,
@@ -224,3 +252,4 @@ class BrokerParts:
         """
         for state in (self.topics, self.groups, self.offsets, self.delay_offsets):
             await state.saved()
+        await self.transactions.counts.saved()

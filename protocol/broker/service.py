@@ -109,6 +109,7 @@ class Broker:
             raise
         self._upkeep = Upkeep(self.options, self.store, self.parts, self._server, self.run_in_thread)
         self.parts.delayed.begin()
+        self.parts.transactions.begin()
         self._upkeep.begin(self._reactor)
         await self.parts.registration.start()
 
@@ -120,6 +121,7 @@ class Broker:
         self.parts.holds.release_all()
         await self._server.close_all()
         await self.parts.client.stop()
+        await self.parts.transactions.stop()
         await self._upkeep.end()
         await self.parts.group_commit.drained()
         await self.parts.save_all()

@@ -73,6 +73,8 @@ class Upkeep:
         self._every(QUEUE_TAIL_INTERVAL_S, self._store.tick_consume_queues)
         self._every(TICK_S, parts.delayed.tick)
         self._every(store.flush_delay_offset_interval / 1000, parts.delay_offsets.tick)
+        metrics_interval_s = self._options.broker.transaction_metric_flush_interval / 1000
+        self._every(metrics_interval_s, parts.transactions.counts.tick)
         self._every(SCAN_INTERVAL_S, self._scan_clients)
         self._every(SCAN_INTERVAL_S, self._server.close_idle)
         self._every(self._options.broker.flush_consumer_offset_interval / 1000, parts.offsets.tick)

@@ -1,0 +1,143 @@
+"""The transactions of a broker: handlers, notes, counts, and the rounds of check-back by the clock.
+
+Source: `TransactionalMessageCheckService`, `AbstractTransactionalMessageCheckListener`,
+`DefaultTransactionalMessageCheckListener` (5.5.0).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from rmqd.store.errors import StoreError
+
+from .names import TRANS_HALF_TOPIC
+from .transaction_check import TransactionCheck
+from .transaction_end import TransactionHandlers
+from .transaction_ends import EndNotes
+from .transaction_producers import Address, ProducerChecks
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+    from rmqd.store.messagestore import MessageStore
+
+    from .clients import ProducerRegistry
+    from .delay import DelayLevels
+    from .offsets import ConsumerOffsets
+    from .send import SendSettings
+    from .stats import BrokerStats
+    from .topics import TopicTable
+    from .transaction_metrics import TransactionCounts
+    from .transaction_settings import TransactionSettings
+
+_log = Logger()
+
+
+class Transactions:
+    """Everything about transactions.
+
+    Args:
+        store: Half, op and committed messages.
+        topics: How many half queues there are.
+        offsets: Progress of checks.
+        producers: Who can be asked.
+        levels: Delay levels of committed messages.
+        counts: Of open transactions.
+        settings: Times and limits.
+        send_settings: Of the broker.
+        stats: Counts of puts.
+        address: The broker's.
+        clock: For intervals.
+        wall_clock_ms: For ages.
+        run_in_thread: Reads what is not in memory.
+
+    Attributes:
+        handlers: For the dispatcher.
+    """
+
+    def __init__(
+        self,
+        store: MessageStore,
+        topics: TopicTable,
+        offsets: ConsumerOffsets,
+        producers: ProducerRegistry,
+        levels: DelayLevels,
+        counts: TransactionCounts,
+        settings: TransactionSettings,
+        send_settings: SendSettings,
+        stats: BrokerStats,
+        address: Address,
+        clock: IReactorTime,
+        wall_clock_ms: Callable[[], int],
+        run_in_thread: Callable[..., Deferred[Any]],
+    ) -> None:
+        self._topics = topics
+        self._settings = settings
+        self._send_settings = send_settings
+        self._clock = clock
+        self._ends = EndNotes(store, settings, clock, wall_clock_ms, address.store_host, stats)
+        self._listener = ProducerChecks(producers, topics, counts, address)
+        self._check = TransactionCheck(
+            store, offsets, self._ends, settings, self._listener, stats, clock, wall_clock_ms, run_in_thread
+        )
+        self._timer: IDelayedCall | None = None
+        self._round: Deferred[None] | None = None
+        self._on_ended: list[Deferred[None]] = []
+        self.counts = counts
+        self.handlers: list[object] = [
+            TransactionHandlers(
+                store, self._ends, counts, levels, settings, send_settings, stats, wall_clock_ms, run_in_thread
+            )
+        ]
+
+    def opened(self, topic: str) -> None:
+        """A half message of a topic has been stored."""
+        self.counts.add(topic, 1)
+
+    def begin(self) -> None:
+        """Check in rounds from now on; a slave's master does it."""
+        if not self._send_settings.is_slave:
+            self._wait()
+
+    def _wait(self) -> None:
+        self._timer = self._clock.callLater(self._settings.check_interval_ms / 1000, self._begin_round)
+
+    def _begin_round(self) -> None:
+        self._timer = None
+        self._round = Deferred.fromCoroutine(self.check_once())
+        self._round.addErrback(lambda failure: _log.failure("a round of transaction checks failed", failure))
+        self._round.addCallback(self._ended_round)
+
+    def _ended_round(self, _: object) -> None:
+        self._round = None
+        on_ended, self._on_ended = self._on_ended, []
+        for ended in on_ended:
+            ended.callback(None)
+        if not self._check.stopped:
+            self._wait()
+
+    async def check_once(self) -> None:
+        """One round of every half queue."""
+        config = self._topics.get(TRANS_HALF_TOPIC)
+        for queue_id in range(config.read_queue_nums if config is not None else 0):
+            try:
+                await self._check.check(queue_id)
+            except StoreError as cause:
+                _log.error("half queue {queue} cannot be checked: {cause}", queue=queue_id, cause=cause)
+        self._listener.log_round()
+
+    async def stop(self) -> None:
+        """End a round that is under way, and write all notes. Called when no more requests come."""
+        self._check.stopped = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._round is not None:
+            ended: Deferred[None] = Deferred()
+            self._on_ended.append(ended)
+            await ended
+        self._ends.stop()
