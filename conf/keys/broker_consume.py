@@ -53,12 +53,18 @@ class BrokerConsume(OptionGroup):
     )
     default_message_request_mode = choice(MessageRequestMode.PULL, "How groups without a setting are told to consume.")
     default_pop_share_queue_num = int32(-1, "queues", "How many further queues a pop consumer may share; -1 is all.")
-    enable_property_filter = boolean(False, "Allow SQL filters over the properties of messages.")
+    enable_property_filter = boolean(False, "Allow SQL filters over the properties of messages.", acted=True)
     enable_calc_filter_bit_map = boolean(False, "Note at storing time which filters a message passes.")
-    expect_consumer_num_use_filter = int32(32, "consumers", "How many filtering consumers such notes are laid out for.")
-    max_error_rate_of_bloom_filter = int32(20, "%", "Error rate such notes are laid out for.")
-    filter_data_clean_time_span = int64(
-        86_400_000, "ms", "Forget the filter of a consumer that has been gone for so long."
+    expect_consumer_num_use_filter = int32(
+        32, "consumers", "How many filtering consumers such notes are laid out for.", low=1, acted=True
     )
-    filter_support_retry = boolean(False, "Filter messages of retry topics too.")
+    max_error_rate_of_bloom_filter = int32(
+        20, "%", "Error rate such notes are laid out for.", low=1, high=99, acted=True
+    )
+    filter_data_clean_time_span = int64(
+        86_400_000, "ms", "Forget the filter of a consumer that has been gone for so long.", acted=True
+    )
+    filter_support_retry = boolean(
+        False, "Filter messages of retry topics by the expression for their first topic.", acted=True
+    )
     estimate_accumulation = boolean(True, "Estimate how many of the waiting messages pass a tag filter.")

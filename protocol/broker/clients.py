@@ -10,7 +10,7 @@ Source: `ConsumerManager`, `ConsumerGroupInfo`, `ProducerManager`, `DefaultConsu
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from twisted.logger import Logger
@@ -167,6 +167,8 @@ class ConsumerRegistry:
         self._clock = clock
         self.notify_enabled = notify_enabled
         self.groups: dict[str, ConsumerGroup] = {}
+        self.on_group_gone: list[Callable[[str], object]] = []
+        """Called with the name of a group whose last member has left."""
         self._links = _Links()
         self._announced_at: dict[str, float] = {}
         """By group: the last announcement, or when the next one is due."""
@@ -257,6 +259,8 @@ class ConsumerRegistry:
         if not group.connections:
             del self.groups[group.name]
             self._announced_at.pop(group.name, None)
+            for told in self.on_group_gone:
+                told(group.name)
         elif notify:
             self._announce(group)
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from rmqd.protocol.dispatch import handles
+from rmqd.protocol.filter import SQL92, TAG_TYPES, compile_expression
 from rmqd.protocol.replies import Reply, Result
 from rmqwire.bodies import CheckClientRequestBody, GetConsumerListByGroupResponseBody, HeartbeatData
 from rmqwire.codes import ResponseCode
@@ -24,6 +25,7 @@ from .reading import body_of
 
 if TYPE_CHECKING:
     from rmqd.protocol.dispatch import Request
+    from rmqd.protocol.filter import ConsumerFilters
     from rmqwire.bodies import ConsumerData
 
     from .groups import SubscriptionGroups
@@ -38,8 +40,10 @@ class HeartbeatHandlers:
         producers: Producer groups that are online.
         groups: Settings of consumer groups; unknown ones are made if allowed.
         topics: Where retry topics are made.
+        filters: Takes the expressions of subscriptions.
         wall_clock_ms: Stamps clients.
         reject_pull_consumers: `rejectPullConsumerEnable`.
+        enable_property_filter: `enablePropertyFilter`.
     """
 
     def __init__(
@@ -48,16 +52,20 @@ class HeartbeatHandlers:
         producers: ProducerRegistry,
         groups: SubscriptionGroups,
         topics: TopicTable,
+        filters: ConsumerFilters,
         wall_clock_ms: Callable[[], int],
         *,
         reject_pull_consumers: bool = False,
+        enable_property_filter: bool = False,
     ) -> None:
         self._consumers = consumers
         self._producers = producers
         self._groups = groups
         self._topics = topics
+        self._filters = filters
         self._wall_clock_ms = wall_clock_ms
         self.reject_pull_consumers = reject_pull_consumers
+        self.enable_property_filter = enable_property_filter
         self._fingerprints: dict[str, int] = {}
 
     @handles(HeartBeat)
@@ -111,6 +119,8 @@ class HeartbeatHandlers:
             subscriptions=None if without_subscriptions else data.subscription_data_set,
             notify=config.notify_consumer_ids_changed_enable,
         )
+        if not without_subscriptions:
+            self._filters.register(name, data.subscription_data_set)
         return before is not None and before != fingerprint
 
     def _is_ordered(self, topic: str | None) -> bool:
@@ -131,11 +141,23 @@ class HeartbeatHandlers:
 
     @handles(CheckClientConfig)
     def check_client_config(self, request: Request, header: CheckClientConfig) -> Result:
-        """Say whether a filter expression can be used here."""
+        """Say whether a filter expression can be used here.
+
+        Raises:
+            FilterError: It does not compile.
+        """
         subscription = body_of(request, CheckClientRequestBody).subscription_data
-        if subscription is None or subscription.expression_type in (None, "", "TAG"):
+        if subscription is None or subscription.expression_type in TAG_TYPES:
             return Reply()
-        raise RequestError(f"The broker does not support consumer to filter message by {subscription.expression_type}")
+        kind = subscription.expression_type
+        if not self.enable_property_filter:
+            raise RequestError(f"The broker does not support consumer to filter message by {kind}")
+        if kind != SQL92:
+            raise RequestError(
+                f"there is no filter of the type {kind}, only TAG and {SQL92}", ResponseCode.SUBSCRIPTION_PARSE_FAILED
+            )
+        compile_expression(subscription.sub_string or "")
+        return Reply()
 
     @handles(GetConsumerListByGroup)
     def consumer_list(self, request: Request, header: GetConsumerListByGroup) -> Result:

@@ -1,26 +1,33 @@
 """Pulls that wait for messages.
 
 A held pull costs one small object and one entry in three tables; nothing walks all of them. Arrivals wake those whose
-tags match; once in `RECHECK_S` the queues that got something nobody matched are looked at again, so that a
-consumer with a narrow filter moves on; a hold that reaches its deadline is run once more without permission to wait.
+tags match or whose filter accepts one of them; once in `RECHECK_S` the queues that got something nobody matched are
+looked at again, so that a consumer with a narrow filter moves on; a hold that reaches its deadline is run once more
+without permission to wait.
 Source: `PullRequestHoldService` (5.5.0).
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
 
     from rmqd.protocol.remoting import RemotingConnection
+    from rmqd.store.acceptance import Accepts
 
 RECHECK_S = 5
 """How often queues with unmatched arrivals are pulled again for those who wait there."""
 
 QueueKey = tuple[str, int]
+ReadProperties: TypeAlias = "Callable[[str, int, int, int], Sequence[Mapping[str, str]] | None]"
+
+
+def _unread(topic: str, queue_id: int, offset: int, count: int) -> None:
+    return None
 
 
 class Hold:
@@ -29,10 +36,11 @@ class Hold:
     Attributes:
         offset: The queue offset it waits for.
         tags: Tag hashes that wake it, None for all.
+        accepts: Asked about the properties of what arrives, in place of tags; None when tags decide.
         run: Executes the pull again and answers it.
     """
 
-    __slots__ = ("connection", "deadline_s", "key", "offset", "run", "tags")
+    __slots__ = ("accepts", "connection", "deadline_s", "key", "offset", "run", "tags")
 
     def __init__(
         self,
@@ -42,7 +50,9 @@ class Hold:
         tags: frozenset[int] | None,
         deadline_s: int,
         run: Callable[[], None],
+        accepts: Accepts | None = None,
     ) -> None:
+        self.accepts = accepts
         self.key = key
         self.connection = connection
         self.offset = offset
@@ -56,10 +66,13 @@ class PullHolds:
 
     Args:
         clock: Counts the deadlines, in whole seconds of its time.
+        read_properties: Gives the properties of messages by topic, queue id, first offset and number, or None when
+            that would take long: then those who filter by properties are woken by anything.
     """
 
-    def __init__(self, clock: IReactorTime) -> None:
+    def __init__(self, clock: IReactorTime, read_properties: ReadProperties = _unread) -> None:
         self._clock = clock
+        self._read_properties = read_properties
         self._by_queue: dict[QueueKey, list[Hold]] = {}
         self._by_deadline: defaultdict[int, set[Hold]] = defaultdict(set)
         self._by_connection: dict[RemotingConnection, set[Hold]] = {}
@@ -78,10 +91,11 @@ class PullHolds:
         tags: frozenset[int] | None,
         timeout_ms: int,
         run: Callable[[], None],
+        accepts: Accepts | None = None,
     ) -> None:
         """Hold a pull until something arrives for it or `timeout_ms` have passed."""
         deadline_s = max(int(self._clock.seconds() + timeout_ms / 1000), self._swept_s + 1)
-        hold = Hold(key, connection, offset, tags, deadline_s, run)
+        hold = Hold(key, connection, offset, tags, deadline_s, run, accepts)
         self._by_queue.setdefault(key, []).append(hold)
         self._by_deadline[deadline_s].add(hold)
         mine = self._by_connection.get(connection)
@@ -104,9 +118,19 @@ class PullHolds:
         if waiting is None:
             return
         woken, kept = [], []
+        arrived: Sequence[Mapping[str, str]] | None = ()
         for hold in waiting:
             tags = hold.tags
-            if next_offset > hold.offset and (tags is None or any(_low32(code) in tags for code in tags_codes)):
+            if next_offset <= hold.offset:
+                wanted = False
+            elif hold.accepts is not None:
+                if arrived == ():
+                    count = len(tags_codes)
+                    arrived = self._read_properties(topic, queue_id, next_offset - count, count)
+                wanted = arrived is None or any(map(hold.accepts, arrived))
+            else:
+                wanted = tags is None or any(_low32(code) in tags for code in tags_codes)
+            if wanted:
                 woken.append(hold)
             else:
                 kept.append(hold)

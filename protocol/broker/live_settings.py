@@ -72,6 +72,8 @@ class LiveSettings:
         parts.send_settings.reject_transaction_message = broker.reject_transaction_message
         parts.transaction_settings.follow(parts.options)
         parts.pull_checks.broker_permission = broker.broker_permission
+        parts.pull_checks.enable_property_filter = broker.enable_property_filter
+        parts.pull_checks.filter_support_retry = broker.filter_support_retry
         parts.pull_settings.long_polling_enable = broker.long_polling_enable
         parts.pull_settings.short_polling_time_ms = broker.short_polling_time_mills
         parts.pull_settings.lite_pull_message_enable = broker.lite_pull_message_enable
@@ -80,6 +82,7 @@ class LiveSettings:
     def _requests(self) -> None:
         broker = self._parts.options.broker
         self._heartbeat.reject_pull_consumers = broker.reject_pull_consumer_enable
+        self._heartbeat.enable_property_filter = broker.enable_property_filter
         self._lookup.default_query_max_num = self._parts.options.store.default_query_max_num
         topic_admin, group_admin = self._topic_admin, self._group_admin
         topic_admin.validate_system_topic_when_update_topic = broker.validate_system_topic_when_update_topic

@@ -29,6 +29,7 @@ from rmqwire.requests import (
 
 if TYPE_CHECKING:
     from rmqd.protocol.dispatch import Request
+    from rmqd.protocol.filter import ConsumerFilters
     from rmqd.store.messagestore import MessageStore
     from rmqd.store.storereads import QueryResult
 
@@ -53,12 +54,14 @@ class LookupHandlers:
         self,
         store: MessageStore,
         consumers: ConsumerRegistry,
+        filters: ConsumerFilters,
         reads: ColdReads,
         *,
         default_query_max_num: int = 32,
     ) -> None:
         self._store = store
         self._consumers = consumers
+        self._filters = filters
         self._reads = reads
         self.default_query_max_num = default_query_max_num
 
@@ -134,6 +137,8 @@ class LookupHandlers:
             body.subscription_data = self._consumers.subscription(group, topic)
             if body.subscription_data is None:
                 body.filter_data = f"{group}@{topic} is not online!"
+            else:
+                body.filter_data = self._filters.described(topic, group)
         count = max(0, min(header.count, _UNITS_MAX))
         found = self._reads.read(self._store.queue_units, topic, queue_id, header.index, count)
 

@@ -13,6 +13,7 @@ from rmqd.conf import BrokerRole, FlushDiskType
 from rmqd.protocol.client import RemotingClient, tcp_endpoints
 from rmqd.protocol.clocks import wall_clock_ms
 from rmqd.protocol.dispatch import Dispatcher
+from rmqd.protocol.filter import BloomLayout
 from rmqd.store.statefile import StateFile
 from rmqwire.declare import Role
 from rmqwire.message import encode_host
@@ -21,6 +22,7 @@ from .clients import ConsumerRegistry, ProducerRegistry
 from .delay_delivery import DelayedDelivery
 from .delay_offsets import DelayOffsets
 from .durability import GroupCommit
+from .filter_state import StoredFilters
 from .groups import SubscriptionGroups
 from .holds import PullHolds
 from .locks import QueueLocks
@@ -29,6 +31,7 @@ from .pull import PullHandlers, PullSettings
 from .pull_checks import PullChecks
 from .registration import BrokerAddress, Registration
 from .retry_routing import RetryRouting
+from .selection import arrival_reader
 from .send import SendHandlers, SendSettings
 from .send_back import SendBackHandlers
 from .send_properties import PropertyRules
@@ -114,9 +117,17 @@ class BrokerParts:
             server_side_reset=broker.use_server_side_reset_offset,
         )
         self.consumers = ConsumerRegistry(reactor, notify_enabled=broker.notify_consumer_ids_changed_enable)
+        self.filters = StoredFilters(
+            self._file("consumerFilter.json"),
+            wall_clock_ms,
+            run_in_thread,
+            BloomLayout(broker.max_error_rate_of_bloom_filter, broker.expect_consumer_num_use_filter),
+            broker.filter_data_clean_time_span,
+        )
+        self.consumers.on_group_gone.append(self.filters.unregister)
         self.producers = ProducerRegistry(reactor)
         self.locks = QueueLocks(reactor)
-        self.holds = PullHolds(reactor)
+        self.holds = PullHolds(reactor, arrival_reader(store))
         store.on_arrival = self.holds.arrived
         self.delay_offsets = DelayOffsets(
             self._file("delayOffset.json"), wall_clock_ms, run_in_thread, broker.delay_offset_update_version_step
@@ -148,9 +159,9 @@ class BrokerParts:
             self.topics,
             self.groups,
             self.consumers,
+            self.filters,
             broker_ip=broker.broker_ip1,
             broker_permission=broker.broker_permission,
-            enable_property_filter=broker.enable_property_filter,
         )
         self.handlers = self._handlers(address)
 
@@ -250,6 +261,6 @@ class BrokerParts:
         Raises:
             StoreError: One of them cannot be written.
         """
-        for state in (self.topics, self.groups, self.offsets, self.delay_offsets):
+        for state in (self.topics, self.groups, self.offsets, self.filters, self.delay_offsets):
             await state.saved()
         await self.transactions.counts.saved()

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from .holds import PullHolds
     from .offsets import ConsumerOffsets
+    from .selection import Selection
     from .stats import BrokerStats
 
 _log = Logger()
@@ -110,27 +111,28 @@ class PullHandlers:
                     ResponseCode.NO_PERMISSION,
                     FORBIDDEN_BROKER,
                 )
-            topic, group, tags = self._checks.check(request, header)
+            topic, group, selection = self._checks.check(request, header)
         except PullRefused as refused:
             return refused.reply()
         reset = self._offsets.take_reset_offset(header.consumer_group, header.topic, header.queue_id)
         if reset is not None:
-            return self._answer(request, header, topic, group, tags, self._reset_to(header, reset), may_hold)
+            return self._answer(request, header, topic, group, selection, self._reset_to(header, reset), may_hold)
         try:
-            found = self._read(header, tags, allow_cold=False)
+            found = self._read(header, selection, allow_cold=False)
         except ColdRead:  # the disk is waited for elsewhere
-            return self._run_in_thread(self._read, header, tags, allow_cold=True).addCallback(
-                lambda warm: self._answer(request, header, topic, group, tags, warm, may_hold)
+            return self._run_in_thread(self._read, header, selection, allow_cold=True).addCallback(
+                lambda warm: self._answer(request, header, topic, group, selection, warm, may_hold)
             )
-        return self._answer(request, header, topic, group, tags, found, may_hold)
+        return self._answer(request, header, topic, group, selection, found, may_hold)
 
-    def _read(self, header: PullMessage, tags: frozenset[int] | None, *, allow_cold: bool) -> GetResult:
+    def _read(self, header: PullMessage, selection: Selection, *, allow_cold: bool) -> GetResult:
         return self._store.get_messages(
             header.topic,
             header.queue_id,
             header.queue_offset,
             header.max_msg_nums,
-            tags=tags,
+            tags=selection.tags,
+            accepts=selection.accepts,
             max_bytes=MAX_PULL_BYTES if header.max_msg_bytes is None else header.max_msg_bytes,
             allow_cold=allow_cold,
         )
@@ -150,7 +152,7 @@ class PullHandlers:
         header: PullMessage,
         topic: TopicConfig,
         group: SubscriptionGroupConfig,
-        tags: frozenset[int] | None,
+        selection: Selection,
         found: GetResult,
         may_hold: bool,
     ) -> bytes | None:
@@ -162,7 +164,7 @@ class PullHandlers:
         if code == ResponseCode.SUCCESS:
             self._stats.get(header.consumer_group, header.topic, found.count, len(found.body))
         elif code == ResponseCode.PULL_NOT_FOUND and may_hold and header.sys_flag & SYSFLAG_SUSPEND:
-            self._hold(request, header, tags)
+            self._hold(request, header, selection)
             return None
         elif code == ResponseCode.PULL_OFFSET_MOVED:
             _log.info(
@@ -201,15 +203,16 @@ class PullHandlers:
                 client=request.connection.peer,
             )
 
-    def _hold(self, request: Request, header: PullMessage, tags: frozenset[int] | None) -> None:
+    def _hold(self, request: Request, header: PullMessage, selection: Selection) -> None:
         settings = self._settings
         self._holds.add(
             (header.topic, header.queue_id),
             request.connection,
             header.queue_offset,
-            tags,
+            selection.tags,
             header.suspend_timeout_millis if settings.long_polling_enable else settings.short_polling_time_ms,
             lambda: self._run_again(request, header),
+            selection.accepts,
         )
 
     def _run_again(self, request: Request, header: PullMessage) -> None:

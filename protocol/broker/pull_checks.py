@@ -1,4 +1,4 @@
-"""May this consumer read from this queue, and with which tags?
+"""May this consumer read from this queue, and which messages does it want?
 
 Source: `PullMessageProcessor.processRequest`, `FilterAPI` (5.5.0).
 """
@@ -7,15 +7,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rmqd.protocol.filter import SQL92, TAG_TYPES, FilterError, compile_expression
 from rmqd.protocol.replies import Reply
 from rmqwire.codes import ResponseCode
 from rmqwire.errors import RequestError
-from rmqwire.hashing import java_string_hash
 from rmqwire.requests.pull import PullMessageReply
+
+from .selection import Selection, by_properties, parse_tags, tags_of
 
 if TYPE_CHECKING:
     from rmqd.protocol.dispatch import Request
-    from rmqwire.bodies import SubscriptionData, SubscriptionGroupConfig, TopicConfig
+    from rmqd.protocol.filter import ConsumerFilters, Filter
+    from rmqwire.bodies import SubscriptionGroupConfig, TopicConfig
     from rmqwire.requests.pull import PullMessage
 
     from .clients import ConsumerGroup, ConsumerRegistry
@@ -57,8 +60,13 @@ class PullChecks:
         topics: Known topics.
         groups: Subscription groups.
         consumers: Who subscribed to what.
+        filters: Who filters by which expression.
         broker_ip: For remarks.
+
+    Attributes:
+        broker_permission: `brokerPermission`.
         enable_property_filter: `enablePropertyFilter`.
+        filter_support_retry: `filterSupportRetry`.
     """
 
     def __init__(
@@ -66,25 +74,27 @@ class PullChecks:
         topics: TopicTable,
         groups: SubscriptionGroups,
         consumers: ConsumerRegistry,
+        filters: ConsumerFilters,
         *,
         broker_ip: str,
         broker_permission: int,
-        enable_property_filter: bool,
+        enable_property_filter: bool = False,
+        filter_support_retry: bool = False,
     ) -> None:
         self._topics = topics
         self._groups = groups
         self._consumers = consumers
+        self._filters = filters
         self._broker_ip = broker_ip
         self.broker_permission = broker_permission
-        self._enable_property_filter = enable_property_filter
+        self.enable_property_filter = enable_property_filter
+        self.filter_support_retry = filter_support_retry
 
-    def check(
-        self, request: Request, header: PullMessage
-    ) -> tuple[TopicConfig, SubscriptionGroupConfig, frozenset[int] | None]:
+    def check(self, request: Request, header: PullMessage) -> tuple[TopicConfig, SubscriptionGroupConfig, Selection]:
         """Run all checks.
 
         Returns:
-            The topic, the group, and the tag hashes to look for (None for all).
+            The topic, the group, and what to look for.
 
         Raises:
             PullRefused: A check failed.
@@ -109,8 +119,8 @@ class PullChecks:
             )
         topic = self._check_topic(request, header)
         if header.sys_flag & SYSFLAG_SUBSCRIPTION:
-            return topic, group, self._tags_of_request(header)
-        return topic, group, self._tags_of_heartbeat(header, group)
+            return topic, group, self._selection_of_request(header)
+        return topic, group, self._selection_of_heartbeat(header, group)
 
     def _check_topic(self, request: Request, header: PullMessage) -> TopicConfig:
         topic = self._topics.get(header.topic)
@@ -132,21 +142,36 @@ class PullChecks:
             )
         return topic
 
-    def _tags_of_request(self, header: PullMessage) -> frozenset[int] | None:
+    def _selection_of_request(self, header: PullMessage) -> Selection:
         if header.sys_flag & SYSFLAG_CLASS_FILTER:
-            raise PullRefused(
-                "class filters were removed from RocketMQ in 5.0 and are not supported",
-                ResponseCode.SUBSCRIPTION_PARSE_FAILED,
-            )
-        self._check_expression_type(header.expression_type)
+            raise _class_filter()
+        kind, expression = header.expression_type, header.subscription
         try:
-            return parse_tags(header.subscription)
+            if kind in TAG_TYPES:
+                return Selection(parse_tags(expression))
+            if not expression:
+                raise ValueError(f"Expression can't be null! {kind}")
+            # Unlike Java, which serves every message when the expression does not compile (an `assert` should have
+            # refused it), this is answered with the code that was meant.
+            compiled = compile_expression(expression) if kind == SQL92 and self.enable_property_filter else None
         except ValueError as cause:
             raise PullRefused(
                 "parse the consumer's subscription failed", ResponseCode.SUBSCRIPTION_PARSE_FAILED
             ) from cause
+        except FilterError as cause:
+            raise PullRefused(
+                f"parse the consumer's subscription failed: {cause.remark}", ResponseCode.SUBSCRIPTION_PARSE_FAILED
+            ) from cause
+        return self._by_properties(compiled, header.topic, kind)
 
-    def _tags_of_heartbeat(self, header: PullMessage, group: SubscriptionGroupConfig) -> frozenset[int] | None:
+    def _by_properties(self, compiled: Filter | None, topic: str, kind: str | None) -> Selection:
+        if compiled is None or not self.enable_property_filter:
+            raise PullRefused(
+                f"The broker does not support consumer to filter message by {kind}", ResponseCode.SYSTEM_ERROR
+            )
+        return by_properties(compiled, topic, self._filters, filter_support_retry=self.filter_support_retry)
+
+    def _selection_of_heartbeat(self, header: PullMessage, group: SubscriptionGroupConfig) -> Selection:
         consumers: ConsumerGroup | None = self._consumers.group(header.consumer_group)
         if consumers is None:
             raise PullRefused(f"the consumer's group info not exist{FAQ}", ResponseCode.SUBSCRIPTION_NOT_EXIST)
@@ -167,34 +192,23 @@ class PullChecks:
             raise PullRefused(f"the consumer's subscription not exist{FAQ}", ResponseCode.SUBSCRIPTION_NOT_EXIST)
         if subscription.sub_version < header.sub_version:
             raise PullRefused("the consumer's subscription not latest", ResponseCode.SUBSCRIPTION_NOT_LATEST)
-        self._check_expression_type(subscription.expression_type)
-        return tags_of(subscription)
-
-    def _check_expression_type(self, expression_type: str | None) -> None:
-        if expression_type in (None, "", "TAG"):
-            return
-        raise PullRefused(
-            f"The broker does not support consumer to filter message by {expression_type}", ResponseCode.SYSTEM_ERROR
-        )
-
-
-def tags_of(subscription: SubscriptionData) -> frozenset[int] | None:
-    """Give the tag hashes of a subscription from a heartbeat; None when it wants every message."""
-    if subscription.sub_string == "*" or not subscription.code_set:
-        return None
-    return frozenset(subscription.code_set)
+        if subscription.class_filter_mode:
+            raise _class_filter()
+        if subscription.expression_type in TAG_TYPES:
+            return Selection(tags_of(subscription))
+        found = self._filters.get(header.topic, header.consumer_group)
+        if found is None:
+            raise PullRefused(
+                "The broker's consumer filter data is not exist!Your expression may be wrong!",
+                ResponseCode.FILTER_DATA_NOT_EXIST,
+            )
+        if found.client_version < header.sub_version:
+            raise PullRefused("the consumer's consumer filter data not latest", ResponseCode.FILTER_DATA_NOT_LATEST)
+        return self._by_properties(found.compiled, header.topic, subscription.expression_type)
 
 
-def parse_tags(expression: str | None) -> frozenset[int] | None:
-    """Read a tag expression (`*`, empty, or tags joined by two bars).
-
-    Raises:
-        ValueError: It holds bars but no tag.
-    """
-    if expression is None or not expression.strip() or expression == "*":
-        return None
-    tags = [tag.strip() for tag in expression.split("||")]
-    tags = [tag for tag in tags if tag]
-    if not tags:
-        raise ValueError("subString split error")
-    return frozenset(map(java_string_hash, tags))
+def _class_filter() -> PullRefused:
+    return PullRefused(
+        "class filters were removed from RocketMQ in 5.0 and are not supported",
+        ResponseCode.SUBSCRIPTION_PARSE_FAILED,
+    )

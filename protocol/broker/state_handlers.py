@@ -38,8 +38,10 @@ def state_handlers(parts: BrokerParts, run_in_thread: RunInThread, address: str)
     """
     broker, store = parts.options.broker, parts.options.store
     reads = ColdReads(run_in_thread)
-    heartbeat = HeartbeatHandlers(parts.consumers, parts.producers, parts.groups, parts.topics, wall_clock_ms)
-    lookup = LookupHandlers(parts.store, parts.consumers, reads)
+    heartbeat = HeartbeatHandlers(
+        parts.consumers, parts.producers, parts.groups, parts.topics, parts.filters, wall_clock_ms
+    )
+    lookup = LookupHandlers(parts.store, parts.consumers, parts.filters, reads)
     topic_admin, group_admin = TopicAdminSettings(), GroupAdminSettings()
     live = LiveSettings(parts, heartbeat, lookup, topic_admin, group_admin)
     live.refresh()

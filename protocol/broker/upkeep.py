@@ -113,6 +113,7 @@ class Upkeep:
     def _save_states(self) -> None:
         self._parts.topics.tick()
         self._parts.groups.tick()
+        self._parts.filters.tick()
 
     def _flush(self) -> None:
         store = self._options.store

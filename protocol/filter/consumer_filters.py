@@ -31,7 +31,7 @@ _log = Logger()
 
 DAY_MS = 24 * 3600 * 1000
 _BITS = re.compile(rb'"bitPos":\[[^\]]*\]')
-"""On one line in Java's file. A text cannot look like it: its quotes are escaped."""
+"""A text cannot look like it: its quotes are escaped."""
 
 LOADED_DEAD_FOR_MS = 30_000
 """Nobody is connected to a broker that starts: the groups of its file count as gone for so long."""
@@ -134,6 +134,11 @@ class ConsumerFilters:
         filters = self._by_group.get(group)
         return None if filters is None else filters.get(topic)
 
+    def described(self, topic: str, group: str) -> str:
+        """Write as JSON what `get` gives, `null` for nothing, as administrators are shown it."""
+        found = self.get(topic, group)
+        return "null" if found is None else _on_one_line(pretty(self._stored(found))).decode()
+
     def register(self, group: str, subscriptions: Iterable[SubscriptionData]) -> None:
         """Take over the expressions of a heartbeat; filters of topics that it does not name are as of a group gone.
 
@@ -221,19 +226,21 @@ class ConsumerFilters:
             of_topic = topics.get(each.topic)
             if of_topic is None:
                 of_topic = topics[each.topic] = _TopicFilters(topic=each.topic)
-            of_topic.group_filter_data[each.group] = ConsumerFilterData(
-                bloom_filter_data=BloomFilterData(bit_num=self._bloom.bit_num, bit_pos=each.bits),
-                born_time=each.born_at_ms,
-                client_version=each.client_version,
-                consumer_group=each.group,
-                dead=each.is_dead,
-                dead_time=each.dead_at_ms,
-                expression=each.expression,
-                expression_type=SQL92,
-                topic=each.topic,
-            )
-        text = pretty(_Document(filter_data_by_topic=topics))
-        return _BITS.sub(lambda bits: b"".join(bits.group().split()), text)
+            of_topic.group_filter_data[each.group] = self._stored(each)
+        return _on_one_line(pretty(_Document(filter_data_by_topic=topics)))
+
+    def _stored(self, each: FilterData) -> ConsumerFilterData:
+        return ConsumerFilterData(
+            bloom_filter_data=BloomFilterData(bit_num=self._bloom.bit_num, bit_pos=each.bits),
+            born_time=each.born_at_ms,
+            client_version=each.client_version,
+            consumer_group=each.group,
+            dead=each.is_dead,
+            dead_time=each.dead_at_ms,
+            expression=each.expression,
+            expression_type=SQL92,
+            topic=each.topic,
+        )
 
     def load(self, tree: dict[str, Any]) -> None:
         """Take over the content of `consumerFilter.json`.
@@ -274,3 +281,8 @@ class ConsumerFilters:
             return None
         loaded.dead_at_ms = stored.dead_time or max(now_ms - LOADED_DEAD_FOR_MS, stored.born_time)
         return loaded
+
+
+def _on_one_line(text: bytes) -> bytes:
+    """Join the lines of the bit positions, as Java does with an array of numbers."""
+    return _BITS.sub(lambda bits: b"".join(bits.group().split()), text)

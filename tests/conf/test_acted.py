@@ -20,7 +20,6 @@ WORDS = {
 BY_CONF = {"config_black_list", "config_store_path"}
 # read, but what it promises is not done yet
 NOT_YET = {
-    "enable_property_filter": "only refused or let through: there is no SQL filter",
     "enable_slave_acting_master": "only told to the name server: there are no slaves",
     "timer_wheel_enable": "only its topic is created",
 }
