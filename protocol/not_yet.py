@@ -10,7 +10,6 @@ from rmqwire.declare import Role
 
 _POP = "POP consumption"
 _TIMER = "arbitrary delay (timer wheel)"
-_REPLY = "request-reply"
 _HA = "replication"
 _CONTROLLER = "controller mode"
 _ACL = "ACL 1.0"
@@ -20,7 +19,6 @@ _STATIC = "static topics"
 _LITE = "lite topics of 5.5"
 
 _BROKER: dict[int, str] = {
-    **dict.fromkeys((C.SEND_REPLY_MESSAGE, C.SEND_REPLY_MESSAGE_V2), _REPLY),
     **dict.fromkeys(
         (C.GET_TIMER_CHECK_POINT, C.GET_TIMER_METRICS, C.RECALL_MESSAGE, C.SWITCH_TIMER_ENGINE),
         _TIMER,

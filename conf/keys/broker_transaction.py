@@ -26,4 +26,4 @@ class BrokerTransaction(OptionGroup):
     acl_enable = boolean(False, "Access control of version 4; never read by 5.5.", important=True)
     recall_message_enable = boolean(False, "Let a producer take back a delayed message.")
     allow_recall_when_broker_not_writeable = boolean(True, "Even where the broker takes no messages.")
-    store_reply_message_enable = boolean(True, "Store a reply message before it is handed on.")
+    store_reply_message_enable = boolean(True, "Store a reply message before it is handed on.", acted=True)

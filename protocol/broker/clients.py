@@ -151,6 +151,10 @@ class _Links:
         if groups is not None:
             groups.discard(group)  # the empty set stays: `on_lost` was registered once
 
+    def joined(self, connection: RemotingConnection) -> bool:
+        """Whether a connection is in any group."""
+        return bool(self._groups.get(connection))
+
     def pop(self, connection: RemotingConnection) -> set[str]:
         return self._groups.pop(connection, set())
 
@@ -347,7 +351,7 @@ class ProducerRegistry:
         client = group.pop(connection, None) if group is not None else None
         if client is None:
             return
-        if self._by_id.get(client.client_id) is connection:
+        if self._by_id.get(client.client_id) is connection and not self._links.joined(connection):
             del self._by_id[client.client_id]
         if not group:
             del self.groups[name]

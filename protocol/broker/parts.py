@@ -30,6 +30,7 @@ from .offsets import ConsumerOffsets
 from .pull import PullHandlers, PullSettings
 from .pull_checks import PullChecks
 from .registration import BrokerAddress, Registration
+from .request_reply import ReplyHandlers, ReplySettings
 from .retry_routing import RetryRouting
 from .selection import arrival_reader
 from .send import SendHandlers, SendSettings
@@ -83,6 +84,7 @@ class BrokerParts:
         self.options = options
         self.store = store
         self._run_in_thread = run_in_thread
+        self._reactor = reactor
         self._config_dir = Path(options.store.store_path_root_dir) / "config"
         self.stats = BrokerStats(broker.broker_cluster_name, wall_clock_ms)
         self.topics = TopicTable(
@@ -145,6 +147,7 @@ class BrokerParts:
             is_slave=options.store.broker_role is BrokerRole.SLAVE,
             reject_transaction_message=broker.reject_transaction_message,
         )
+        self.reply_settings = ReplySettings(broker.store_reply_message_enable)
         self.transaction_settings = TransactionSettings()
         self.transaction_settings.follow(options)
         self.transactions = self._transactions(reactor, address)
@@ -217,13 +220,14 @@ class BrokerParts:
         broker = self.options.broker
         ip, _, port = address.rpartition(":")
         host = encode_host(ip, int(port))
+        replies = SendReplies(host, broker.region_id, broker.trace_on)
         sync_flush = self.options.store.flush_disk_type is FlushDiskType.SYNC_FLUSH
         return [
             SendHandlers(
                 self.store,
                 self.topics,
                 self.send_settings,
-                SendReplies(host, broker.region_id, broker.trace_on),
+                replies,
                 PropertyRules(broker.region_id, broker.trace_on, broker.broker_cluster_name),
                 self.stats,
                 wall_clock_ms,
@@ -234,6 +238,20 @@ class BrokerParts:
                 self.transactions.opened,
             ),
             *self.transactions.handlers,
+            ReplyHandlers(
+                self.store,
+                self.topics,
+                self.producers,
+                self._levels,
+                replies,
+                self.reply_settings,
+                self.send_settings,
+                self.stats,
+                host,
+                self._reactor,
+                wall_clock_ms,
+                self.group_commit.when_flushed if sync_flush else None,
+            ),
             SendBackHandlers(
                 self.store,
                 self.topics,

@@ -14,11 +14,11 @@ from rmqwire.errors import RequestError
 if TYPE_CHECKING:
     from rmqd.protocol.dispatch import Request
     from rmqwire.bodies import TopicConfig
-    from rmqwire.requests.send import SendBatchMessage, SendMessage, SendMessageV2
+    from rmqwire.requests.send import SendBatchMessage, SendMessage, SendMessageV2, SendReplyMessageV2
 
     from .topics import TopicTable
 
-    Header = SendMessage | SendMessageV2 | SendBatchMessage
+    Header = SendMessage | SendMessageV2 | SendBatchMessage | SendReplyMessageV2
 
 NOT_ALLOWED_TO_SEND = frozenset(
     (
