@@ -278,9 +278,15 @@ class CommitLog:
         return sync
 
     def flushed(self, offset: int) -> None:
-        """A sync up to `offset` is done; descriptors of files that are wholly flushed are closed."""
+        """The sync that `flush_plan` gave is done."""
         self._flushing = False
+        self.synced(offset)
+
+    def synced(self, offset: int) -> None:
+        """All below `offset` is durable, by whatever sync; descriptors of files that are wholly flushed are closed."""
         self.flushed_offset = max(self.flushed_offset, offset)
+        if self._flushing:
+            return  # the sync under way uses them
         for start in [start for start in self._write_fds if start + self.file_size <= self.flushed_offset]:
             self._files.close(self._write_fds.pop(start))
 

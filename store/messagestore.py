@@ -320,8 +320,7 @@ class MessageStore(GroupWriter, StoreReads):
         self._checkpoint = checkpoint
         if self.index is not None:
             self.index.written()
-        if checkpoint.synced_offset is not None and checkpoint.synced_offset > self.log.flushed_offset:
-            self.log.flushed_offset = checkpoint.synced_offset
+        self.log.synced(checkpoint.synced_offset or 0)
 
     def checkpoint_failed(self, error: BaseException) -> None:
         """A sync failed, which is final as with `flush_failed`; or the index could not be written, which is not."""
