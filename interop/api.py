@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from interop.case import CaseFailure, shown
-from interop.driver import ContainerDriver, Driver, DriverDied, DriverError, Line, go_driver, java_driver
+from interop.driver import ContainerDriver, Driver, DriverDied, DriverError, Line, go_driver, java_driver, until
 
 JAVA = ("3.2.6", "4.2.0", "4.7.0", "5.5.0")
 NEWEST = "5.5.0"
@@ -94,6 +94,47 @@ class Producer(Client):
         results: list[Line] = answer["results"]
         return results
 
+    def request(self, topic: str, messages: Iterable[dict[str, Any]], *, wait_ms: int = 10_000) -> list[Line]:
+        """Send requests one after the other and return their replies; each tells its request under `asked`.
+
+        Raises:
+            DriverError: a reply did not come in time.
+        """
+        answer = self.call("request", producer=self.name, topic=topic, messages=list(messages), wait_ms=wait_ms)
+        replies: list[Line] = answer["replies"]
+        return replies
+
+
+class TransactionProducer(Client):
+    """A TransactionMQProducer. Its messages tell what it does with them, see `interop/java/base/.../Plans.java`."""
+
+    def send(self, topic: str, messages: Iterable[dict[str, Any]]) -> list[Line]:
+        """Send half messages, each followed by its local transaction, and return the results."""
+        answer = self.call("send_in_transaction", producer=self.name, topic=topic, messages=list(messages))
+        results: list[Line] = answer["results"]
+        return results
+
+    def checks(self) -> list[Line]:
+        """Return the checks that have come until now: the messages, with `answer`, what was answered."""
+        return self.driver.received(self.name)
+
+    def wait_checks(self, enough: Callable[[list[Line]], bool], timeout_s: float = 60.0) -> list[Line]:
+        """Wait until `enough(checks)`, and return the checks."""
+        return self.driver.wait_received(self.name, enough, timeout_s)
+
+
+def transaction(body: str, local: str, check: str | None = None, **more: Any) -> dict[str, Any]:
+    """Return a message for a `TransactionProducer`.
+
+    Args:
+        body: its body.
+        local: outcome of the local transaction: commit, rollback or unknown.
+        check: comma list of the answers to the first check, the second, ...
+        more: other members; `properties` are added to.
+    """
+    properties = {"local": local, **({} if check is None else {"check": check}), **more.pop("properties", {})}
+    return {"body": body, "properties": properties, **more}
+
 
 class Consumer(Client):
     """A push consumer, or a polled lite pull consumer."""
@@ -105,6 +146,19 @@ class Consumer(Client):
     def wait(self, count: int, timeout_s: float = 60.0) -> list[Line]:
         """Wait for so many messages and return what has come."""
         return self.driver.wait_received(self.name, lambda messages: len(messages) >= count, timeout_s)
+
+    def acknowledged(self, topic: str, count: int, timeout_s: float = 30.0) -> None:
+        """Wait until a consumer whose queues began at 0 has acknowledged so many: it prints a message before that.
+
+        Raises:
+            CaseFailure: it has not when the time is over.
+        """
+
+        def told() -> int:
+            return int(self.call("acknowledged", consumer=self.name, topic=topic)["sum"])
+
+        if not until(lambda: told() >= count, timeout_s):
+            raise CaseFailure(f"{count} messages acknowledged by the consumer", str(told()))
 
     def wait_bodies(self, bodies: Iterable[str], timeout_s: float = 60.0) -> list[Line]:
         """Wait until each of the bodies has come and return what has come."""
@@ -185,6 +239,22 @@ class Api:
         arguments = {"group": self.fresh("PG"), "namesrv": namesrv, **more}
         producer: Producer = self._keep(Producer(self._driver(version, binary, driver), "producer", **arguments))
         return producer
+
+    def transaction_producer(
+        self, namesrv: str, version: str = NEWEST, *, driver: Driver | None = None, **more: object
+    ) -> TransactionProducer:
+        """Start a transaction producer."""
+        arguments = {"group": self.fresh("PG"), "namesrv": namesrv, **more}
+        producer: TransactionProducer = self._keep(
+            TransactionProducer(self._driver(version, False, driver), "transaction_producer", **arguments)
+        )
+        return producer
+
+    def responder(self, namesrv: str, topic: str, version: str = NEWEST, **more: object) -> Consumer:
+        """Start a consumer that replies `reply to BODY` to each message; `sent` of a message is the send result."""
+        arguments = {"group": self.fresh("CG"), "namesrv": namesrv, "topic": topic, **more}
+        responder: Consumer = self._keep(Consumer(self.drivers.get(version), "responder", **arguments))
+        return responder
 
     def consumer(
         self,

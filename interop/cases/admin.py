@@ -112,6 +112,7 @@ def test_consumer_progress(version: str, api: Api, cluster: Cluster) -> None:
     producer.send(topic, bodies(10))
     consumer = api.consumer(cluster.namesrv, topic, group=group)
     consumer.wait(10)
+    consumer.acknowledged(topic, 10)
     consumer.stop()
     producer.send(topic, bodies(4))
 
@@ -239,6 +240,7 @@ def test_reset_offset(version: str, api: Api, cluster: Cluster) -> None:
     api.producer(cluster.namesrv).send(topic, bodies(10))
     consumer = api.consumer(cluster.namesrv, topic, group=group)
     consumer.wait(10)
+    consumer.acknowledged(topic, 10)
     consumer.stop()
     place = {"topic": topic, "broker": "broker-a", "queue_id": 0}
     reader = api.pull_consumer(cluster.namesrv, group=group)

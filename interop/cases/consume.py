@@ -172,7 +172,7 @@ def test_resume(version: str, api: Api, cluster: Cluster) -> None:
     producer.send(topic, bodies(40, "before"))
     first = api.consumer(cluster.namesrv, topic, version, group=group)
     expect_bodies(first.wait(40), bodies(40, "before"))
-    steady(lambda: len(first.received()), 0.5)
+    first.acknowledged(topic, 40)
     first.stop()
     producer.send(topic, bodies(40, "behind"))
     second = api.consumer(cluster.namesrv, topic, version, group=group)

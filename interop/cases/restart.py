@@ -32,6 +32,7 @@ def test_graceful(version: str, api: Api, servers: Servers, kind: Kind) -> None:
     cluster.wait_route(topic)
     first = api.consumer(cluster.namesrv, topic, version, group=group)
     expect_bodies(first.wait(200), bodies(200))
+    first.acknowledged(topic, 200)
     first.stop()
     producer.send(topic, bodies(100, "later"))
     producer.stop()

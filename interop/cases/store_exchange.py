@@ -23,6 +23,7 @@ def write(api: Api, namesrv: str, topic: str, group: str) -> list[str]:
     producer.send(topic, keyed)
     consumer = api.consumer(namesrv, topic, group=group)
     expect_bodies(consumer.wait(FIRST_GROUP), bodies(FIRST_GROUP))
+    consumer.acknowledged(topic, FIRST_GROUP)
     consumer.stop()
     producer.send(topic, bodies(20, "batch"), "batch")
     # Two more files of the commit log.

@@ -147,6 +147,9 @@ func startPushConsumer(args Args) (Line, error) {
 		return nil, err
 	}
 	selector := consumer.MessageSelector{Type: consumer.TAG, Expression: args.text("expression", "*")}
+	if sql := args.text("sql", ""); sql != "" {
+		selector = consumer.MessageSelector{Type: consumer.SQL92, Expression: sql}
+	}
 	err = c.Subscribe(args.text("topic", ""), selector, func(_ context.Context, messages ...*primitive.MessageExt) (consumer.ConsumeResult, error) {
 		for _, message := range messages {
 			body := message.Body

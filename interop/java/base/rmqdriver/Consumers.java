@@ -20,6 +20,7 @@ final class Consumers {
 
     static void register() {
         Driver.command("push_consumer", Consumers::pushConsumer);
+        Driver.command("acknowledged", Consumers::acknowledged);
     }
 
     private static Map<String, Object> pushConsumer(Args args) throws Exception {
@@ -35,7 +36,7 @@ final class Consumers {
         consumer.setConsumeMessageBatchMaxSize(args.integer("batch", 1));
         consumer.setConsumeThreadMin(4);
         consumer.setConsumeThreadMax(4);
-        consumer.subscribe(args.text("topic"), args.text("expression", "*"));
+        subscribe(consumer, args);
         final long pauseMs = args.number("pause_ms", 0);
         if (args.flag("orderly")) {
             consumer.registerMessageListener(new MessageListenerOrderly() {
@@ -57,6 +58,27 @@ final class Consumers {
         consumer.start();
         Driver.STARTED.put(name, consumer);
         return Driver.line("started", "name", name, "client_id", consumer.buildMQClientId());
+    }
+
+    /** MessageSelector came after 3.2.6, whose driver is compiled of this source too. */
+    private static void subscribe(DefaultMQPushConsumer consumer, Args args) throws Exception {
+        if (!args.has("sql")) {
+            consumer.subscribe(args.text("topic"), args.text("expression", "*"));
+            return;
+        }
+        Class<?> selector = Class.forName("org.apache.rocketmq.client.consumer.MessageSelector");
+        Object sql = selector.getMethod("bySql", String.class).invoke(null, args.text("sql"));
+        consumer.getClass().getMethod("subscribe", String.class, selector).invoke(consumer, args.text("topic"), sql);
+    }
+
+    /** The sum of the offsets that the consumer has come to in the queues of a topic, by its own memory. */
+    private static Map<String, Object> acknowledged(Args args) throws Exception {
+        DefaultMQPushConsumer consumer = Driver.started(args, "consumer");
+        long sum = 0;
+        for (long offset : consumer.getDefaultMQPushConsumerImpl().getOffsetStore().cloneOffsetTable(args.text("topic")).values()) {
+            sum += offset;
+        }
+        return Driver.line("acknowledged", "sum", sum);
     }
 
     private static ConsumeFromWhere from(String word) {

@@ -2,6 +2,7 @@ package rmqdriver;
 
 import java.util.Map;
 import org.apache.rocketmq.client.consumer.DefaultLitePullConsumer;
+import org.apache.rocketmq.client.consumer.MessageSelector;
 import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
 
 /** Command "lite_pull": a DefaultLitePullConsumer (4.6 and later) polled by a thread of its own. */
@@ -21,7 +22,11 @@ final class LitePulls {
         if (args.text("from", "first").equals("first")) {
             consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
         }
-        consumer.subscribe(args.text("topic"), args.text("expression", "*"));
+        if (args.has("sql")) {
+            consumer.subscribe(args.text("topic"), MessageSelector.bySql(args.text("sql")));
+        } else {
+            consumer.subscribe(args.text("topic"), args.text("expression", "*"));
+        }
         consumer.start();
         Driver.STARTED.put(name, consumer);
         Thread poller = new Thread(new Runnable() {
