@@ -62,6 +62,9 @@ func makeMessages(args Args) []*primitive.Message {
 		if keys := fields.text("keys", ""); keys != "" {
 			message.WithKeys(strings.Split(keys, " "))
 		}
+		if level := fields.number("delay_level", 0); level != 0 {
+			message.WithDelayTimeLevel(level)
+		}
 		if properties, ok := fields["properties"].(map[string]interface{}); ok {
 			for key, value := range properties {
 				message.WithProperty(key, fmt.Sprint(value))
@@ -135,6 +138,8 @@ func startPushConsumer(args Args) (Line, error) {
 	if args.text("from", "first") == "last" {
 		from = consumer.ConsumeFromLastOffset
 	}
+	fail := args.number("fail", 0)
+	delayLevel := args.number("delay_level", 0)
 	c, err := rocketmq.NewPushConsumer(
 		consumer.WithNameServer(strings.Split(args.text("namesrv", ""), ";")),
 		consumer.WithGroupName(args.text("group", "")),
@@ -142,6 +147,7 @@ func startPushConsumer(args Args) (Line, error) {
 		consumer.WithConsumerModel(model),
 		consumer.WithConsumeFromWhere(from),
 		consumer.WithConsumerOrder(args.flag("orderly")),
+		consumer.WithMaxReconsumeTimes(int32(args.number("max_reconsume", -1))),
 	)
 	if err != nil {
 		return nil, err
@@ -150,7 +156,7 @@ func startPushConsumer(args Args) (Line, error) {
 	if sql := args.text("sql", ""); sql != "" {
 		selector = consumer.MessageSelector{Type: consumer.SQL92, Expression: sql}
 	}
-	err = c.Subscribe(args.text("topic", ""), selector, func(_ context.Context, messages ...*primitive.MessageExt) (consumer.ConsumeResult, error) {
+	err = c.Subscribe(args.text("topic", ""), selector, func(ctx context.Context, messages ...*primitive.MessageExt) (consumer.ConsumeResult, error) {
 		for _, message := range messages {
 			body := message.Body
 			if len(body) > toldBodyBytes {
@@ -164,6 +170,15 @@ func startPushConsumer(args Args) (Line, error) {
 				"born_at_ms": message.BornTimestamp, "stored_at_ms": message.StoreTimestamp,
 				"born_host": message.BornHost, "store_host": message.StoreHost,
 			})
+		}
+		if int(messages[0].ReconsumeTimes) < fail {
+			if concurrently, ok := primitive.GetConcurrentlyCtx(ctx); ok && delayLevel != 0 {
+				concurrently.DelayLevelWhenNextConsume = delayLevel
+			}
+			if args.flag("orderly") {
+				return consumer.SuspendCurrentQueueAMoment, nil
+			}
+			return consumer.ConsumeRetryLater, nil
 		}
 		return consumer.ConsumeSuccess, nil
 	})

@@ -13,7 +13,12 @@ import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
 import org.apache.rocketmq.common.message.MessageExt;
 import org.apache.rocketmq.remoting.protocol.heartbeat.MessageModel;
 
-/** Command "push_consumer": prints one "received" line for each message before it acknowledges it. */
+/**
+ * Command "push_consumer": prints one "received" line for each message before it acknowledges it.
+ *
+ * With "fail" it asks for each message again until that has come so many times before; "delay_level" is what it
+ * then wishes (-1: the dead letters at once), "throws" lets the listener throw instead of answering.
+ */
 final class Consumers {
     private Consumers() {
     }
@@ -34,16 +39,25 @@ final class Consumers {
         }
         consumer.setMessageModel(args.flag("broadcasting") ? MessageModel.BROADCASTING : MessageModel.CLUSTERING);
         consumer.setConsumeMessageBatchMaxSize(args.integer("batch", 1));
+        if (args.has("max_reconsume")) {
+            consumer.getClass().getMethod("setMaxReconsumeTimes", int.class).invoke(consumer, args.integer("max_reconsume"));
+        }
+        consumer.setUnitMode(args.flag("unit_mode"));
         consumer.setConsumeThreadMin(4);
         consumer.setConsumeThreadMax(4);
         subscribe(consumer, args);
         final long pauseMs = args.number("pause_ms", 0);
+        final long fail = args.number("fail", 0);
+        final int delayLevel = args.integer("delay_level", 0);
+        final boolean throwing = args.flag("throws");
+        final long suspendMs = args.number("suspend_ms", -1);
         if (args.flag("orderly")) {
             consumer.registerMessageListener(new MessageListenerOrderly() {
                 @Override
                 public ConsumeOrderlyStatus consumeMessage(List<MessageExt> messages, ConsumeOrderlyContext context) {
                     received(name, messages, pauseMs);
-                    return ConsumeOrderlyStatus.SUCCESS;
+                    context.setSuspendCurrentQueueTimeMillis(suspendMs);
+                    return again(messages, fail, throwing) ? ConsumeOrderlyStatus.SUSPEND_CURRENT_QUEUE_A_MOMENT : ConsumeOrderlyStatus.SUCCESS;
                 }
             });
         } else {
@@ -51,13 +65,22 @@ final class Consumers {
                 @Override
                 public ConsumeConcurrentlyStatus consumeMessage(List<MessageExt> messages, ConsumeConcurrentlyContext context) {
                     received(name, messages, pauseMs);
-                    return ConsumeConcurrentlyStatus.CONSUME_SUCCESS;
+                    context.setDelayLevelWhenNextConsume(delayLevel);
+                    return again(messages, fail, throwing) ? ConsumeConcurrentlyStatus.RECONSUME_LATER : ConsumeConcurrentlyStatus.CONSUME_SUCCESS;
                 }
             });
         }
         consumer.start();
         Driver.STARTED.put(name, consumer);
         return Driver.line("started", "name", name, "client_id", consumer.buildMQClientId());
+    }
+
+    private static boolean again(List<MessageExt> messages, long times, boolean throwing) {
+        boolean again = messages.get(0).getReconsumeTimes() < times;
+        if (again && throwing) {
+            throw new IllegalStateException("the listener fails, as it was told to");
+        }
+        return again;
     }
 
     /** MessageSelector came after 3.2.6, whose driver is compiled of this source too. */

@@ -22,7 +22,7 @@ final class Messages {
     private Messages() {
     }
 
-    /** A message of a JSON object: topic of the command, then body or size, tag, keys, flag, properties. */
+    /** A message of a JSON object: topic of the command, then body or size, tag, keys, flag, delay_level, properties. */
     static Message make(String topic, Args args) {
         byte[] body;
         if (args.has("size")) {
@@ -32,6 +32,9 @@ final class Messages {
             body = args.text("body").getBytes(UTF_8);
         }
         Message message = new Message(topic, args.text("tag", ""), args.text("keys", ""), args.integer("flag", 0), body, true);
+        if (args.has("delay_level")) {
+            message.setDelayTimeLevel(args.integer("delay_level"));
+        }
         if (args.has("properties")) {
             for (Map.Entry<String, Object> entry : args.map("properties").entrySet()) {
                 message.putUserProperty(entry.getKey(), entry.getValue().toString());
