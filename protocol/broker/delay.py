@@ -6,14 +6,22 @@ Source: `ScheduleMessageService.parseDelayLevel`, `HookUtils.transformDelayLevel
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rmqwire.errors import RmqError
 from rmqwire.message import encode_properties
 
+from .timer import TIMER_PROPERTIES
+
+if TYPE_CHECKING:
+    from .timer import TimerRules
+
 SCHEDULE_TOPIC = "SCHEDULE_TOPIC_XXXX"
 DELAY, REAL_TOPIC, REAL_QUEUE_ID = "DELAY", "REAL_TOPIC", "REAL_QID"
+PUT_ASIDE = TIMER_PROPERTIES | {DELAY}
+"""A message with none of these properties is never put aside."""
 
 _UNITS_MS = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
-_TIMER_PROPERTIES = frozenset(("TIMER_DELAY_SEC", "TIMER_DELAY_MS", "TIMER_DELIVER_MS"))
 _UNKNOWN_LEVEL_MS = 1000
 
 
@@ -29,9 +37,13 @@ class DelayLevels:
 
     Raises:
         BadDelayLevels: A word that is no duration.
+
+    Attributes:
+        timers: Judges messages that name a moment instead of a level.
     """
 
     def __init__(self, text: str) -> None:
+        self.timers: TimerRules | None = None
         self.delays_ms: dict[int, int] = {}
         for level, word in enumerate(text.split(), 1):
             number, unit = word[:-1], _UNITS_MS.get(word[-1:])
@@ -61,22 +73,40 @@ class DelayLevels:
 
         Returns:
             Topic, queue and property text to store it with; None for a message without a delay.
+
+        Raises:
+            RequestError: It names a moment that the timer does not take.
         """
         level = delay_level(properties)
         if level <= 0:
-            return None
+            if self.timers is None or TIMER_PROPERTIES.isdisjoint(properties):
+                return None
+            return self.timers.put_aside(topic, queue_id, properties, text)
         real = {REAL_TOPIC: topic, REAL_QUEUE_ID: str(queue_id)}
         capped = min(level, self.highest)
-        if capped == level and _TIMER_PROPERTIES.isdisjoint(properties) and real.keys().isdisjoint(properties):
+        if capped == level and TIMER_PROPERTIES.isdisjoint(properties) and real.keys().isdisjoint(properties):
             return SCHEDULE_TOPIC, capped - 1, text + encode_properties(real).decode()
         kept = {
             name: value
             for name, value in (piece.split("\x01", 1) for piece in text.split("\x02") if "\x01" in piece)
-            if name not in _TIMER_PROPERTIES
+            if name not in TIMER_PROPERTIES
         }
         kept.update(real)
         kept[DELAY] = str(capped)
         return SCHEDULE_TOPIC, capped - 1, encode_properties(kept).decode()
+
+    def recall_handle(self, put_topic: str, topic: str, text: str, unique_key: str) -> str:
+        """The handle by which a message that was put aside can be taken back; "" when it cannot.
+
+        Args:
+            put_topic: Where `put_aside` said it goes first.
+            topic: Where it is to go in the end.
+            text: The property text that `put_aside` gave.
+            unique_key: Its UNIQ_KEY.
+        """
+        if self.timers is None or put_topic == SCHEDULE_TOPIC:
+            return ""
+        return self.timers.recall_handle(topic, text, unique_key)
 
 
 def delay_level(properties: dict[str, str]) -> int:

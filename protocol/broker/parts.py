@@ -39,6 +39,7 @@ from .send_properties import PropertyRules
 from .send_replies import SendReplies
 from .state_handlers import state_handlers
 from .stats import BrokerStats
+from .timer import TimerRules, TimerSettings
 from .topics import TopicSettings, TopicTable
 from .transaction_metrics import TransactionCounts
 from .transaction_producers import Address
@@ -81,6 +82,8 @@ class BrokerParts:
     ) -> None:
         broker = options.broker
         self._levels = levels
+        timer_settings = TimerSettings(enabled=False)
+        levels.timers = TimerRules(timer_settings, broker.broker_name, wall_clock_ms, lambda _: 0)
         self.options = options
         self.store = store
         self._run_in_thread = run_in_thread

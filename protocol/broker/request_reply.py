@@ -187,10 +187,12 @@ class ReplyHandlers:
     ) -> StagedPut | None:
         """Store a reply, outside of a dispatcher's turn. A failure is no concern of the responder, as in Java."""
         topic, text = header.topic, header.properties or ""
-        aside = self._levels.put_aside(topic, queue_id, properties, text if text.endswith("\x02") else text + "\x02")
-        if aside is not None:
-            topic, queue_id, text = aside
         try:
+            aside = self._levels.put_aside(
+                topic, queue_id, properties, text if text.endswith("\x02") else text + "\x02"
+            )
+            if aside is not None:
+                topic, queue_id, text = aside
             put = self._store.stage(
                 topic,
                 queue_id,
@@ -205,7 +207,7 @@ class ReplyHandlers:
                 reconsume_times=header.reconsume_times or 0,
             )
             self._store.commit()
-        except StoreError as cause:
+        except (RequestError, StoreError) as cause:
             _log.warn("a reply is not stored: {cause}", cause=cause)
             return None
         self._stats.put(topic, 1, put.size)

@@ -26,7 +26,7 @@ from rmqwire.message import (
 )
 from rmqwire.requests.send import SendBatchMessage, SendMessage, SendMessageV2
 
-from .delay import DELAY
+from .delay import DELAY, PUT_ASIDE
 from .names import TRANS_HALF_TOPIC
 from .send_checks import RETRY_PREFIX, check_topic, pick_queue
 from .send_properties import UNIQ_KEY, PropertyRules, without_property
@@ -48,7 +48,6 @@ if TYPE_CHECKING:
 Header = SendMessage | SendMessageV2 | SendBatchMessage
 
 _TOPIC_LENGTH_MAX = 127
-_TIMER_PROPERTIES = frozenset(("TIMER_DELAY_SEC", "TIMER_DELAY_MS", "TIMER_DELIVER_MS"))
 WhenSafe = Callable[[int], "Deferred[int] | None"]
 
 
@@ -150,8 +149,8 @@ class SendHandlers:
         if not unique_key:
             unique_key = self._unique_id()
             text += f"{UNIQ_KEY}\x01{unique_key}\x02"
-        self._check_kind(properties)
         put_topic, put_queue_id = topic, queue_id
+        recall_handle = ""
         if topic.startswith(RETRY_PREFIX):
             dead_letter_topic = self._retries.dead_letter_topic(request, header)
             if dead_letter_topic is not None:
@@ -165,10 +164,11 @@ class SendHandlers:
             text = half_text(text, put_topic, put_queue_id, properties, unique_key)
             real_topic, put_topic, put_queue_id = put_topic, TRANS_HALF_TOPIC, 0
             sys_flag &= ~SYS_FLAG_TRANSACTION_MASK
-        elif DELAY in properties:
+        elif not PUT_ASIDE.isdisjoint(properties):
             aside = self._levels.put_aside(put_topic, put_queue_id, properties, text)
             if aside is not None:
                 put_topic, put_queue_id, text = aside
+                recall_handle = self._levels.recall_handle(put_topic, topic, text, unique_key)
         tags = properties.get("TAGS")
         keys = properties.get("KEYS")
         if config.topic_filter_type == "MULTI_TAG":
@@ -189,7 +189,7 @@ class SendHandlers:
 
         def answer(code: int) -> bytes:
             return self._replies.stored(
-                request.opaque, code, put.physical_offset, queue_id, put.queue_offset, unique_key
+                request.opaque, code, put.physical_offset, queue_id, put.queue_offset, unique_key, recall_handle
             )
 
         def finish(failed: Exception | None) -> Result:
@@ -214,24 +214,19 @@ class SendHandlers:
                 ResponseCode.NO_PERMISSION,
             )
 
-    def _check_kind(self, properties: dict[str, str]) -> None:
-        """Refuse, with the official answers, the kinds of message whose delivery is not there (`NOT_YET`)."""
-        if not _TIMER_PROPERTIES.isdisjoint(properties):
-            raise RequestError(
-                "accurate timer message is not enabled, timerWheelEnable is false", ResponseCode.SYSTEM_ERROR
-            )
-
     def _send_batch(self, request: Request, header: Header, config: TopicConfig) -> Result:
         topic = header.topic
         if len(topic) > _TOPIC_LENGTH_MAX:
             raise RequestError(f"message topic length too long {len(topic)}", ResponseCode.MESSAGE_ILLEGAL)
         if topic.startswith(RETRY_PREFIX):
             raise RequestError(f"batch request does not support retry group {topic}", ResponseCode.MESSAGE_ILLEGAL)
+        if decimal_or_none(parse_properties(header.properties or "").get(DELAY)) > 0:
+            raise RequestError(self._illegal("a batch cannot be delayed"), ResponseCode.MESSAGE_ILLEGAL)
         queue_id = pick_queue(header.queue_id, config)
         sys_flag = header.sys_flag
         if config.topic_filter_type == "MULTI_TAG":
             sys_flag |= SYS_FLAG_MULTI_TAGS
-        entries = _split(request.body)
+        entries = _split(request.body, self._settings.max_message_size)
         properties = [decode_properties(entry.properties) for entry in entries]
         puts = self._store.stage_batch(
             topic,
@@ -272,10 +267,7 @@ class SendHandlers:
 
     def _remark(self, code: int, failed: Exception) -> str:
         if code == ResponseCode.MESSAGE_ILLEGAL:
-            return (
-                "the message is illegal, maybe msg body or properties length not matched. msg body length limit"
-                f" {self._settings.max_message_size}B, msg properties length limit 32KB. {failed}"
-            )
+            return self._illegal(str(failed))
         if code == ResponseCode.SERVICE_NOT_AVAILABLE:
             return (
                 "service not available now. It may be caused by one of the following reasons: the broker's disk is"
@@ -284,11 +276,14 @@ class SendHandlers:
         return str(failed)
 
 
-def _split(body: bytes) -> list[BatchEntry]:
+def _split(body: bytes, size_max_bytes: int) -> list[BatchEntry]:
+    """Read a batch. As Java, what is wrong with it is a SYSTEM_ERROR: there an exception of the reading code."""
+    if len(body) > size_max_bytes:
+        raise RequestError(f"message body size exceeded: {len(body)} bytes, the limit is {size_max_bytes}")
     try:
         entries = split_batch(body)
     except MalformedMessage as cause:
-        raise RequestError(f"the batch cannot be read: {cause}", ResponseCode.MESSAGE_ILLEGAL) from cause
+        raise RequestError(f"the batch cannot be read: {cause}") from cause
     if not entries:
-        raise RequestError("the batch holds no message", ResponseCode.MESSAGE_ILLEGAL)
+        raise RequestError("the batch holds no message")
     return entries

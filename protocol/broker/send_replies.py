@@ -50,10 +50,16 @@ class SendReplies:
         return f"{self._host_hex}{physical_offset:016X}"
 
     def stored(
-        self, opaque: int, code: int, physical_offset: int, queue_id: int, queue_offset: int, unique_key: str
-    ) -> bytes:
-        """Answer a message that is in the log. `code` is SUCCESS or one of the codes that mean "stored, but"."""
+        self, opaque: int, code: int, physical_offset: int, queue_id: int, queue_offset: int, unique_key: str,
+        recall_handle: str = "",
+    ) -> bytes:  # fmt: skip
+        """Answer a message that is in the log. `code` is SUCCESS or one of the codes that mean "stored, but".
+
+        `recall_handle` is base64, or "" for a message that cannot be taken back.
+        """
         quoted = f'"{unique_key}"' if unique_key.isalnum() and unique_key.isascii() else _quote(unique_key).decode()
+        if recall_handle:
+            quoted += f',"recallHandle":"{recall_handle}"'
         header = (self._one % (code, physical_offset, queue_id, queue_offset, quoted, opaque)).encode()
         size = len(header)
         return _words(size + 4, size) + header  # the serialization byte of JSON is 0
