@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from interop.case import CaseFailure, shown
+from interop.cluster import wait_topic
 from interop.driver import ContainerDriver, Driver, DriverDied, DriverError, Line, go_driver, java_driver, until
 
 JAVA = ("3.2.6", "4.2.0", "4.7.0", "5.5.0")
@@ -295,7 +296,7 @@ class Api:
     def create_topic(
         self, namesrv: str, topic: str, queues: int = 4, *, version: str = NEWEST, cluster: str = "DefaultCluster"
     ) -> None:
-        """Create a topic with mqadmin updateTopic.
+        """Create a topic with mqadmin updateTopic, and wait until its route is told.
 
         Raises:
             CaseFailure: it does not say that it succeeded.
@@ -305,6 +306,7 @@ class Api:
         )
         if "success" not in printed:
             raise CaseFailure("updateTopic prints `create topic to ... success.`", shown(printed))
+        wait_topic(namesrv, cluster, topic, queues)
 
     def close(self) -> None:
         """Stop what still runs. A client that cannot stop is a failure of its own only where a case stops it itself."""

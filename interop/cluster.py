@@ -52,8 +52,36 @@ def wait_route(namesrv: str, topic: str, *, brokers: int = 1, timeout_s: float =
 
 def route(namesrv: str, topic: str) -> list[str]:
     """Return the sorted broker names of a topic's route; empty when there is none."""
+    return sorted(route_queues(namesrv, topic))
+
+
+def route_queues(namesrv: str, topic: str) -> dict[str, tuple[int, int]]:
+    """Return the numbers of read and write queues that a topic's route tells of each broker; empty when there is none."""
     header, body = raw.request(namesrv, GET_ROUTEINFO_BY_TOPIC, {"topic": topic}, version=MODERN_VERSION)
-    return sorted(set(re.findall(r'"brokerName":\s*"([^"]+)"', body.decode()))) if header["code"] == 0 else []
+    if header["code"] != 0:
+        return {}
+    rows = _quoted(body)["queueDatas"]
+    return {row["brokerName"]: (row["readQueueNums"], row["writeQueueNums"]) for row in rows}
+
+
+def wait_topic(namesrv: str, cluster: str, topic: str, queues: int, timeout_s: float = 60.0) -> None:
+    """Wait until every name server tells of a topic with so many queues on each broker of a cluster.
+
+    A broker answers updateTopic first and registers the topic then. A producer that sends in between goes by the
+    route of TBW102 and may pick a queue that the topic does not have; clients before 4 do not send again.
+
+    Raises:
+        AssertionError: the time is over.
+    """
+    for address in namesrv.split(";"):
+        table = cluster_brokers(address)
+        masters = [name for name in table if table[name]["cluster"] == cluster and "0" in table[name]["brokerAddrs"]]
+        _wait_queues(address, topic, dict.fromkeys(masters, (queues, queues)), timeout_s)
+
+
+def _wait_queues(address: str, topic: str, want: dict[str, tuple[int, int]], timeout_s: float) -> None:
+    told = until(lambda: want.items() <= route_queues(address, topic).items(), timeout_s)
+    assert told, f"{address} tells of {topic} {route_queues(address, topic)} and not {want}"
 
 
 def cluster_brokers(namesrv: str) -> dict[str, Any]:
@@ -61,9 +89,13 @@ def cluster_brokers(namesrv: str) -> dict[str, Any]:
     header, body = raw.request(namesrv, GET_BROKER_CLUSTER_INFO, version=MODERN_VERSION)
     if header["code"] != 0:
         return {}
-    text = re.sub(r"([{,])\s*(\d+)\s*:", r'\1"\2":', body.decode())
-    table: dict[str, Any] = json.loads(text).get("brokerAddrTable", {})
+    table: dict[str, Any] = _quoted(body).get("brokerAddrTable", {})
     return table
+
+
+def _quoted(body: bytes) -> Any:
+    """Return a body's JSON; name servers before 4.9 leave integer keys unquoted."""
+    return json.loads(re.sub(r"([{,])\s*(\d+)\s*:", r'\1"\2":', body.decode()))
 
 
 class Servers:

@@ -29,7 +29,8 @@ class DriverError(Exception):
     """A command failed in the client: `error` is the exception's class, `code` the broker's response code."""
 
     def __init__(self, line: Line) -> None:
-        super().__init__(f"{line.get('error')}: {line.get('message')} (code {line.get('code')})")
+        causes = "".join(f"; caused by {cause}" for cause in line.get("causes") or ())
+        super().__init__(f"{line.get('error')}: {line.get('message')} (code {line.get('code')}){causes}")
         self.error: str = line.get("error", "")
         self.message: str = line.get("message", "")
         self.code: int | None = line.get("code")

@@ -5,7 +5,9 @@ import java.io.InputStreamReader;
 import java.io.PrintStream;
 import java.lang.reflect.InvocationTargetException;
 import java.net.Socket;
+import java.util.ArrayList;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ExecutorService;
@@ -20,6 +22,7 @@ import java.util.concurrent.Executors;
 public final class Driver {
     /** What a command started and "stop" ends, by the name that the harness gave it. */
     static final Map<String, Object> STARTED = new ConcurrentHashMap<String, Object>();
+    private static final int CAUSES_TOLD = 4;
     private static final Map<String, Command> COMMANDS = new ConcurrentHashMap<String, Command>();
     private static PrintStream out;
 
@@ -106,7 +109,7 @@ public final class Driver {
         print(line);
     }
 
-    /** The failure as fields: class, message and the response code where the exception carries one. */
+    /** The failure as fields: class, message, the response code where the exception carries one, and what caused it. */
     static Map<String, Object> failed(Throwable failure) {
         Throwable cause = failure instanceof InvocationTargetException ? failure.getCause() : failure;
         Map<String, Object> line = line("failed", "error", cause.getClass().getSimpleName(),
@@ -116,6 +119,11 @@ public final class Driver {
         } catch (ReflectiveOperationException none) {
             line.put("code", null);
         }
+        List<Object> causes = new ArrayList<Object>();
+        for (Throwable nested = cause.getCause(); nested != null && causes.size() < CAUSES_TOLD; nested = nested.getCause()) {
+            causes.add(nested.getClass().getSimpleName() + ": " + nested.getMessage());
+        }
+        line.put("causes", causes);
         return line;
     }
 }
