@@ -19,7 +19,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from .hosts import parse_address
-from .remoting import IDLE_TIMEOUT_S, PeerError, RemotingConnection, RequestTimeout
+from .remoting import PeerError, RemotingConnection, RequestTimeout
+from .sockets import DEFAULT_SOCKETS, SocketSettings
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv6Address
@@ -35,9 +36,6 @@ _log = Logger()
 
 EndpointFactory: TypeAlias = "Callable[[str, int], IStreamClientEndpoint]"
 """Gives the endpoint that reaches a host and port."""
-
-CONNECT_TIMEOUT_MS = 3000
-"""How long an attempt to connect may take (`connectTimeoutMillis` of the official client)."""
 
 _IDLE_SCAN_S = 10.0
 
@@ -91,8 +89,7 @@ class RemotingClient:
         endpoint: Gives the endpoint of a host and port; `tcp_endpoints(reactor)` outside tests.
         dispatcher: Serves what the peers send on these connections.
         clock: For timeouts and the idle scan.
-        connect_timeout_ms: Limit of one attempt to connect.
-        idle_timeout_s: A connection without a byte in either direction for so long is closed.
+        sockets: What its connections are like, and how long one attempt to connect may take.
     """
 
     def __init__(
@@ -100,15 +97,12 @@ class RemotingClient:
         endpoint: EndpointFactory,
         dispatcher: Dispatcher,
         clock: IReactorTime,
-        *,
-        connect_timeout_ms: int = CONNECT_TIMEOUT_MS,
-        idle_timeout_s: float = IDLE_TIMEOUT_S,
+        sockets: SocketSettings = DEFAULT_SOCKETS,
     ) -> None:
         self._endpoint = endpoint
         self._dispatcher = dispatcher
         self._clock = clock
-        self._connect_timeout_ms = connect_timeout_ms
-        self._idle_timeout_s = idle_timeout_s
+        self._sockets = sockets
         self._open: dict[str, RemotingConnection] = {}
         self._waiting: dict[str, list[Deferred[RemotingConnection]]] = {}
         self._attempts: dict[str, Deferred[IProtocol]] = {}
@@ -162,7 +156,7 @@ class RemotingClient:
             return answer.addErrback(given_up, connection)
 
         def given_up(failure: Failure, connection: RemotingConnection) -> Failure:
-            if isinstance(failure.value, RequestTimeout):
+            if self._sockets.close_if_timeout and isinstance(failure.value, RequestTimeout):
                 self._close(address, connection, at_once=True)
             return failure
 
@@ -209,10 +203,10 @@ class RemotingClient:
         except ValueError as cause:
             self._refuse(address, ConnectFailed(f"{address}: {cause}"))
             return
-        factory = _ConnectionFactory(lambda: RemotingConnection(self._dispatcher, self._clock))
+        factory = _ConnectionFactory(lambda: RemotingConnection(self._dispatcher, self._clock, None, self._sockets))
         attempt = endpoint.connect(factory)
         self._attempts[address] = attempt
-        attempt.addTimeout(self._connect_timeout_ms / 1000, self._clock)
+        attempt.addTimeout(self._sockets.connect_timeout_ms / 1000, self._clock)
         attempt.addCallbacks(self._connected, self._failed, callbackArgs=(address,), errbackArgs=(address,))
         attempt.addErrback(lambda failure: _log.failure("connecting to {address}", failure, address=address))
 
@@ -272,9 +266,12 @@ class RemotingClient:
                 connection.close()
 
     def _close_idle(self) -> None:
+        timeout_s = self._sockets.idle_timeout_s
+        if not timeout_s:
+            return
         now = self._clock.seconds()
         for address, connection in list(self._open.items()):
-            if now - connection.last_heard >= self._idle_timeout_s:
+            if now - connection.last_heard >= timeout_s:
                 self._close(address, connection)
 
     def _cut_off(self) -> None:

@@ -21,6 +21,7 @@ from rmqwire.errors import RmqError, WireError
 from rmqwire.frames import FrameReader
 
 from .hosts import host_bytes
+from .sockets import DEFAULT_SOCKETS, SocketSettings
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IConsumer, IDelayedCall, IReactorTime, ITCPTransport
@@ -33,9 +34,6 @@ if TYPE_CHECKING:
 
 
 _log = Logger()
-
-IDLE_TIMEOUT_S = 120
-"""A connection without a byte in either direction for so long is closed (`serverChannelMaxIdleTimeSeconds`)."""
 
 
 class PeerError(RmqError):
@@ -58,6 +56,7 @@ class RemotingConnection(Protocol):
         dispatcher: Serves the requests that the peer sends.
         clock: For timeouts of requests sent from here.
         registry: A set that holds this connection while it is open.
+        sockets: Sizes of its buffers.
 
     Attributes:
         peer: `ip:port` of the other side.
@@ -73,8 +72,10 @@ class RemotingConnection(Protocol):
         dispatcher: Dispatcher,
         clock: IReactorTime,
         registry: set[RemotingConnection] | None = None,
+        sockets: SocketSettings = DEFAULT_SOCKETS,
     ) -> None:
         self._dispatcher = dispatcher
+        self._sockets = sockets
         self._clock = clock
         self._registry = registry
         self._reader = FrameReader()
@@ -99,6 +100,7 @@ class RemotingConnection(Protocol):
         self.connected_now = True
         self.transport.registerProducer(self, True)
         self.transport.setTcpNoDelay(True)
+        self._sockets.size_buffers(self.transport)
         if self._registry is not None:
             self._registry.add(self)
 

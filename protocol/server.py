@@ -8,7 +8,8 @@ from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.protocol import ServerFactory
 from twisted.logger import Logger
 
-from .remoting import IDLE_TIMEOUT_S, RemotingConnection
+from .remoting import RemotingConnection
+from .sockets import DEFAULT_SOCKETS, SocketSettings
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IAddress, IListeningPort, IReactorTCP, IReactorTime
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
     from .dispatch import Dispatcher
 
 _log = Logger()
-
-BACKLOG = 1024
-"""Connections the kernel queues for us (`serverSocketBacklog`)."""
 
 
 class Listening(ServerFactory):
@@ -39,7 +37,8 @@ class Listening(ServerFactory):
 
     def buildProtocol(self, addr: IAddress | None) -> RemotingConnection:
         """Make the connection of a new peer."""
-        return RemotingConnection(self.dispatcher, self._server.clock, self._server.connections)
+        server = self._server
+        return RemotingConnection(self.dispatcher, server.clock, server.connections, server.sockets)
 
     def begin(self, listening: IListeningPort) -> None:
         """Note the port that the system gave."""
@@ -59,12 +58,20 @@ class RemotingServer:
         reactor: Listens.
         clock: Counts idle time.
         bind_address: Interface to listen on.
+        sockets: What ports and connections are like.
     """
 
-    def __init__(self, reactor: IReactorTCP, clock: IReactorTime, bind_address: str) -> None:
+    def __init__(
+        self,
+        reactor: IReactorTCP,
+        clock: IReactorTime,
+        bind_address: str,
+        sockets: SocketSettings = DEFAULT_SOCKETS,
+    ) -> None:
         self._reactor = reactor
         self.clock = clock
         self._bind_address = bind_address
+        self.sockets = sockets
         self._ports: list[Listening] = []
         self.connections: set[RemotingConnection] = set()
 
@@ -79,7 +86,8 @@ class RemotingServer:
         listening = Listening(self)
         if dispatcher is not None:
             listening.dispatcher = dispatcher
-        listening.begin(self._reactor.listenTCP(port, listening, backlog=BACKLOG, interface=self._bind_address))
+        backlog = self.sockets.backlog
+        listening.begin(self._reactor.listenTCP(port, listening, backlog=backlog, interface=self._bind_address))
         self._ports.append(listening)
         return listening
 
@@ -90,10 +98,13 @@ class RemotingServer:
             await port.stop()
 
     def close_idle(self) -> None:
-        """Close connections that were silent for `IDLE_TIMEOUT_S`. Called every few seconds."""
-        silent_since = self.clock.seconds() - IDLE_TIMEOUT_S
+        """Close connections that were silent for too long. Called every few seconds."""
+        timeout_s = self.sockets.idle_timeout_s
+        if not timeout_s:
+            return
+        silent_since = self.clock.seconds() - timeout_s
         for connection in [one for one in self.connections if one.last_heard < silent_since]:
-            _log.info("closing {peer}: idle for {seconds} s", peer=connection.peer, seconds=IDLE_TIMEOUT_S)
+            _log.info("closing {peer}: idle for {seconds} s", peer=connection.peer, seconds=timeout_s)
             connection.abort()
 
     async def close_all(self, grace_s: float = 1.0) -> None:

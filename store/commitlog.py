@@ -35,10 +35,14 @@ def file_name(offset: int) -> str:
     return f"{offset:020d}"
 
 
-def list_files(files: Files, folder: str, size: int) -> list[int]:
+def list_files(files: Files, folder: str, size: int, key: str) -> list[int]:
     """Start offsets of the files in a folder, checked as the official broker checks them; folders are skipped.
 
     An empty last file is removed: a crash between making a file and setting its length leaves one.
+
+    Args:
+        size: the length each has.
+        key: the option that says so.
 
     Raises:
         StoreDamaged: a name that is no offset, or a length that is not the configured one.
@@ -47,16 +51,23 @@ def list_files(files: Files, folder: str, size: int) -> list[int]:
     starts: list[int] = []
     for position, name in enumerate(names):
         path = os.path.join(folder, name)
-        if not (len(name) == 20 and name.isascii() and name.isdigit()) or int(name) % size:
-            raise StoreDamaged(f"the name is no multiple of {size} in 20 digits", file=path)
+        if not (len(name) == 20 and name.isascii() and name.isdigit()):
+            raise StoreDamaged("the name is no offset in 20 digits", file=path)
         length = files.size(path)
         if length == 0 and position == len(names) - 1:
             remove_file(files, path)
             continue
-        if length != size:
-            raise StoreDamaged(f"length {length}, but files here have {size} bytes", file=path)
+        check_length(path, length, size, key)
+        if int(name) % size:
+            raise StoreDamaged(f"the name is no multiple of the length {size}", file=path)
         starts.append(int(name))
     return starts
+
+
+def check_length(path: str, length: int, size: int, key: str) -> None:
+    """Raise `StoreDamaged` for a file that was made with another setting; as official brokers, which do not start."""
+    if length != size:
+        raise StoreDamaged(f"the file has {length} bytes, but {key} is {size}: set it as the files are", file=path)
 
 
 def make_file(files: Files, path: str, size: int) -> int:
@@ -102,7 +113,7 @@ class CommitLog:
             StoreDamaged: a file has a wrong name or length.
         """
         self._files.make_directories(self.folder)
-        self.starts = list_files(self._files, self.folder, self.file_size)
+        self.starts = list_files(self._files, self.folder, self.file_size, "mappedFileSizeCommitLog")
         self.wrote_offset = self.flushed_offset = self.starts[-1] + self.file_size if self.starts else 0
 
     def path(self, start: int) -> str:

@@ -28,6 +28,7 @@ UNIT_BYTES = 20
 UNIT = struct.Struct(">qiq")
 FILLER = UNIT.pack(0, 0x7FFFFFFF, 0)
 SCHEDULE_TOPIC = "SCHEDULE_TOPIC_XXXX"
+FILE_SIZE_KEY = "mappedFileSizeConsumeQueue"
 _RECORD_HEAD = struct.Struct(">iiiiiqq")
 
 
@@ -112,7 +113,7 @@ class QueueFiles:
         """
         files = self._files
         try:
-            starts = list_files(files, queue.folder, self.file_size)
+            starts = list_files(files, queue.folder, self.file_size, FILE_SIZE_KEY)
         except OSError as error:
             raise StoreDamaged(f"cannot list: {error.strerror}", file=queue.folder) from error
         # Of a gap only what is behind it counts: the units before it were about messages that are gone.

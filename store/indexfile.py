@@ -93,8 +93,9 @@ class IndexFile:
         length = self._files.size(self.path)
         if length != self.size:
             raise StoreDamaged(
-                f"length {length}, but index files here have {self.size} bytes; "
-                "it may be deleted, lookups by key then miss old messages",
+                f"the file has {length} bytes, but maxHashSlotNum {self._slot_num} and maxIndexNum {self._index_num} "
+                f"make {self.size}: set them as the files are, or delete the files of this folder and lose lookups by "
+                "key of what is in them",
                 file=self.path,
             )
         fields = _HEADER.unpack(self._files.pread(self._pool.get(self.path), HEADER_BYTES, 0))

@@ -151,6 +151,7 @@ class MessageStore(GroupWriter, StoreReads):
             checkpoint=self._checkpoint,
             delivery=self._delivery,
             check_crc=self.options.check_crc_on_recover,
+            index_safe=self.options.message_index_safe,
             report=report,
         ).run()
         self._abort.create(os.getpid())

@@ -22,6 +22,8 @@ class StoreOptions:
     max_hash_slot_num: int = 5_000_000
     max_index_num: int = 20_000_000
     message_index_enable: bool = True
+    message_index_safe: bool = False
+    """After an official broker's crash read the log from where the index was safe too, not only the queues."""
     max_message_size: int = 4 << 20
     """Bytes of a body; the record around it may have 64 KiB more."""
     auto_message_version_on_topic_len: bool = True

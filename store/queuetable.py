@@ -17,8 +17,8 @@ from collections.abc import Iterator
 
 from rmqwire.hashing import IndexKeyHasher
 
-from .commitlog import CommitLog, make_file
-from .consumequeue import FILLER, UNIT, UNIT_BYTES, ConsumeQueue, QueueFiles
+from .commitlog import CommitLog, check_length, make_file
+from .consumequeue import FILE_SIZE_KEY, FILLER, UNIT, UNIT_BYTES, ConsumeQueue, QueueFiles
 from .errors import MessageIllegal, StoreDamaged
 from .fdpool import DescriptorPool, HotReader, Reader, WaitingReader
 from .files import Files, clear_from, remove_file, write_all
@@ -49,7 +49,11 @@ class ConsumeQueues(QueueFiles):
     # -- which queues there are ----------------------------------------------------------------------------------
 
     def load(self) -> None:
-        """List the folders; no file is opened. Folders whose names are no queue ids are left alone."""
+        """List the folders; no file is opened. Folders whose names are no queue ids are left alone.
+
+        Raises:
+            StoreDamaged: the files were made with another length. One is looked at: a store of two cannot come about.
+        """
         self._files.make_directories(self.root)
         for topic, is_folder in self._files.entries(self.root):
             if is_folder:
@@ -58,6 +62,18 @@ class ConsumeQueues(QueueFiles):
                     if is_queue and name.isascii() and name.isdigit():
                         queues[int(name)] = None
                 self._known[topic] = queues
+        self._check_length()
+
+    def _check_length(self) -> None:
+        for topic, queues in self._known.items():
+            for queue_id in queues:
+                folder = self._folder(topic, queue_id)
+                for name, is_folder in self._files.entries(folder):
+                    path = os.path.join(folder, name)
+                    length = 0 if is_folder else self._files.size(path)
+                    if length:  # an empty one was about to be made in a crash
+                        check_length(path, length, self.file_size, FILE_SIZE_KEY)
+                        return
 
     def topics(self) -> list[str]:
         """Topics that have at least one queue."""

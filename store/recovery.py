@@ -175,6 +175,8 @@ class Recovery:
     delivery: DeliveryTime | None
     check_crc: bool
     report: RecoveryReport
+    index_safe: bool = False
+    """`messageIndexSafe`."""
 
     def run(self) -> None:
         """Find out which case it is, and bring the store to one state.
@@ -274,6 +276,8 @@ class Recovery:
             self.index.discard_after(self.checkpoint.index_msg_timestamp)
         self._queues_end()
         log, until = self.log, self.checkpoint.min_timestamp()
+        if self.index is not None and self.index_safe:
+            until = min(until, self.checkpoint.index_msg_timestamp)
         start = log.starts[0]
         for candidate in reversed(log.starts):
             first = next(iter(LogScan(self.files, log, candidate, check_crc=False)), None)

@@ -20,8 +20,10 @@ class BrokerConsume(OptionGroup):
     notify_consumer_ids_changed_enable = boolean(
         True, "Tell the consumers of a group when one comes or goes.", acted=True
     )
-    real_time_notify_consumer_change = boolean(True, "Tell them at once rather than once in a while.")
-    channel_expired_timeout = int64(120_000, "ms", "A client that is silent for so long is forgotten.", low=1)
+    real_time_notify_consumer_change = boolean(True, "Tell them at once rather than once in a while.", acted=True)
+    channel_expired_timeout = int64(
+        120_000, "ms", "A client that is silent for so long is forgotten.", low=1, acted=True
+    )
     subscription_expired_timeout = int64(
         600_000, "ms", "A subscription that is not repeated for so long is forgotten.", low=1
     )

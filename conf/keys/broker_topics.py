@@ -97,7 +97,7 @@ class BrokerTopics(OptionGroup):
     split_metadata_size = int32(2000, "topics", "Most topics in one part.", acted=True)
     start_accept_send_request_time_stamp = int64(0, "ms since 1970", "Refuse messages before this moment.", acted=True)
     message_store_plug_in = text("", "Java classes that are put in front of the store; they cannot be loaded here.")
-    enable_register_producer = boolean(True, "Keep a list of producers by their heartbeats.")
+    enable_register_producer = boolean(True, "Keep a list of producers by their heartbeats.", acted=True)
     enable_create_sys_group = boolean(True, "Create the consumer groups that the broker itself uses.", acted=True)
     config_black_list = text(
         "configBlackList;brokerConfigPath", "Keys, separated by ;, that a running broker refuses to change.", acted=True

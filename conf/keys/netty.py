@@ -24,12 +24,18 @@ class NettyServerConfig(OptionGroup):
     server_selector_threads = int32(3, "threads", "Threads of sockets.")
     server_oneway_semaphore_value = int32(256, "requests", "Most requests without answer that are on their way out.")
     server_async_semaphore_value = int32(64, "requests", "Most requests with answer that are on their way out.")
-    server_channel_max_idle_time_seconds = int32(120, "s", "Close a connection that is silent for so long.", low=0)
-    server_socket_snd_buf_size = int32(0, "bytes", "Send buffer of a socket; 0 leaves it to the system.", low=0)
-    server_socket_rcv_buf_size = int32(0, "bytes", "Receive buffer of a socket; 0 leaves it to the system.", low=0)
+    server_channel_max_idle_time_seconds = int32(
+        120, "s", "Close a connection that is silent for so long.", low=0, acted=True
+    )
+    server_socket_snd_buf_size = int32(
+        0, "bytes", "Send buffer of a socket; 0 leaves it to the system.", low=0, acted=True
+    )
+    server_socket_rcv_buf_size = int32(
+        0, "bytes", "Receive buffer of a socket; 0 leaves it to the system.", low=0, acted=True
+    )
     write_buffer_high_water_mark = int32(0, "bytes", "Stop writing to a peer when so much waits; 0 is never.", low=0)
     write_buffer_low_water_mark = int32(0, "bytes", "Go on when only so much waits.", low=0)
-    server_socket_backlog = int32(1024, "connections", "Most connections that wait to be accepted.", low=1)
+    server_socket_backlog = int32(1024, "connections", "Most connections that wait to be accepted.", low=1, acted=True)
     server_netty_worker_group_enable = boolean(True, "Run the codec in threads of its own.")
     server_pooled_byte_buf_allocator_enable = boolean(True, "Pool buffers.")
     enable_shutdown_gracefully = boolean(False, "Tell clients before the server goes down.")
@@ -48,18 +54,24 @@ class NettyClientConfig(OptionGroup):
     )
     client_oneway_semaphore_value = int32(65_535, "requests", "Most requests without answer that are on their way.")
     client_async_semaphore_value = int32(65_535, "requests", "Most requests with answer that are on their way.")
-    connect_timeout_millis = int32(3000, "ms", "Longest wait for a connection.", low=1)
+    connect_timeout_millis = int32(3000, "ms", "Longest wait for a connection.", low=1, acted=True)
     channel_not_active_interval = int64(
         60_000, "ms", "A connection that was not used for so long is not taken for alive."
     )
     scan_available_name_srv = boolean(
         True, "Look from time to time which name servers can be reached.", printed_key="isScanAvailableNameSrv"
     )
-    client_channel_max_idle_time_seconds = int32(120, "s", "Close a connection that is silent for so long.", low=0)
-    client_socket_snd_buf_size = int32(0, "bytes", "Send buffer of a socket; 0 leaves it to the system.", low=0)
-    client_socket_rcv_buf_size = int32(0, "bytes", "Receive buffer of a socket; 0 leaves it to the system.", low=0)
+    client_channel_max_idle_time_seconds = int32(
+        120, "s", "Close a connection that is silent for so long.", low=0, acted=True
+    )
+    client_socket_snd_buf_size = int32(
+        0, "bytes", "Send buffer of a socket; 0 leaves it to the system.", low=0, acted=True
+    )
+    client_socket_rcv_buf_size = int32(
+        0, "bytes", "Receive buffer of a socket; 0 leaves it to the system.", low=0, acted=True
+    )
     client_pooled_byte_buf_allocator_enable = boolean(False, "Pool buffers.")
-    client_close_socket_if_timeout = boolean(True, "Close a connection on which an answer is overdue.")
+    client_close_socket_if_timeout = boolean(True, "Close a connection on which an answer is overdue.", acted=True)
     use_tls = boolean(False, "Encrypt connections.", key="useTLS")
     socks_proxy_config = text("{}", "SOCKS proxies by address, as JSON.")
     write_buffer_high_water_mark = int32(0, "bytes", "Stop writing to a peer when so much waits; 0 is never.", low=0)

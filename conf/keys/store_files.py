@@ -59,7 +59,7 @@ class StoreFiles(OptionGroup):
     max_hash_slot_num = int32(5_000_000, "slots", "Hash slots of an index file.", acted=True, low=1)
     max_index_num = int32(20_000_000, "entries", "Entries of an index file.", acted=True, low=2)
     message_index_enable = boolean(True, "Keep the index of message keys.", important=True, acted=True)
-    message_index_safe = boolean(False, "Recover the index as strictly as the commit log.", important=True)
+    message_index_safe = boolean(False, "Recover the index as strictly as the commit log.", important=True, acted=True)
     index_file_write_enable = boolean(True, "Write index files, where there is an index in RocksDB too.")
     index_file_read_enable = boolean(True, "Read index files, where there is an index in RocksDB too.")
     max_message_size = int32(4_194_304, "bytes", "Longest body of a message.", acted=True, low=1)

@@ -27,14 +27,17 @@ if TYPE_CHECKING:
 
 _log = Logger()
 
-CLIENT_EXPIRY_S = 120.0
-"""A client without a heartbeat for so long is forgotten and its connection closed (`channelExpiredTimeout`)."""
+CLIENT_EXPIRY_MS = 120_000
+"""A client without a heartbeat for so long is forgotten and its connection closed; for consumers this is the default
+of `channelExpiredTimeout`, for producers it is fixed."""
 
 SCAN_INTERVAL_S = 10.0
 
 _ROUND_PER_MEMBER_S = 0.0005
 """Least time between two announcements to a group, per member: small groups hear at once, thousands once a second."""
 _ROUND_MAX_S = 1.0
+_SLOW_ROUND_S = 15.0
+"""Between two rounds of announcements where `realTimeNotifyConsumerChange` is off."""
 
 
 class Client:
@@ -165,11 +168,22 @@ class ConsumerRegistry:
     Args:
         clock: For expiry and for coalescing announcements.
         notify_enabled: `notifyConsumerIdsChangedEnable` of the broker.
+        expiry_ms: `channelExpiredTimeout`.
+        real_time: `realTimeNotifyConsumerChange`; else changes are announced every 15 s.
     """
 
-    def __init__(self, clock: IReactorTime, *, notify_enabled: bool = True) -> None:
+    def __init__(
+        self,
+        clock: IReactorTime,
+        *,
+        notify_enabled: bool = True,
+        expiry_ms: int = CLIENT_EXPIRY_MS,
+        real_time: bool = True,
+    ) -> None:
         self._clock = clock
         self.notify_enabled = notify_enabled
+        self.real_time = real_time
+        self._expiry_s = expiry_ms / 1000
         self.groups: dict[str, ConsumerGroup] = {}
         self.on_group_gone: list[Callable[[str], object]] = []
         """Called with the name of a group whose last member has left."""
@@ -276,7 +290,7 @@ class ConsumerRegistry:
 
     def scan(self) -> None:
         """Forget clients that stopped sending heartbeats, and close their connections. Call every 10 s."""
-        oldest = self._clock.seconds() - CLIENT_EXPIRY_S
+        oldest = self._clock.seconds() - self._expiry_s
         for group in list(self.groups.values()):
             expired = [client for client in group.connections.values() if client.seen_at_s < oldest]
             for client in expired:
@@ -291,9 +305,13 @@ class ConsumerRegistry:
         if not self.notify_enabled or group.broadcasting or name in self._announcing:
             return
         self._announcing.add(name)
+        now = self._clock.seconds()
+        if not self.real_time:
+            self._clock.callLater(_SLOW_ROUND_S - now % _SLOW_ROUND_S, self._tell, name)
+            return
         pause = min(_ROUND_MAX_S, len(group.connections) * _ROUND_PER_MEMBER_S)
         due = self._announced_at.get(name, 0.0) + pause
-        self._clock.callLater(max(0.0, due - self._clock.seconds()), self._tell, name)
+        self._clock.callLater(max(0.0, due - now), self._tell, name)
 
     def _tell(self, name: str) -> None:
         self._announcing.discard(name)
@@ -314,10 +332,15 @@ class ProducerRegistry:
 
     Args:
         clock: For expiry.
+
+    Attributes:
+        takes_new: Whether unknown producers are noted: `enableRegisterProducer`, or transactions are not rejected,
+            as those need to be found again.
     """
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
+        self.takes_new = True
         self.groups: dict[str, dict[RemotingConnection, Client]] = {}
         self._by_id: dict[str, RemotingConnection] = {}
         self._links = _Links()
@@ -326,14 +349,16 @@ class ProducerRegistry:
     def register(self, name: str, client: Client) -> None:
         """Take what one heartbeat says about one producer group."""
         group = self.groups.get(name)
-        if group is None:
-            group = self.groups[name] = {}
         connection = client.connection
         now = self._clock.seconds()
-        known = group.get(connection)
+        known = group.get(connection) if group is not None else None
         if known is not None:
             known.seen_at_s, known.seen_at_ms = now, client.seen_at_ms
             return
+        if not self.takes_new:
+            return
+        if group is None:
+            group = self.groups[name] = {}
         client.seen_at_s = now
         group[connection] = client
         self._by_id[client.client_id] = connection
@@ -362,7 +387,7 @@ class ProducerRegistry:
 
     def scan(self) -> None:
         """Forget clients that stopped sending heartbeats, and close their connections. Call every 10 s."""
-        oldest = self._clock.seconds() - CLIENT_EXPIRY_S
+        oldest = self._clock.seconds() - CLIENT_EXPIRY_MS / 1000
         for name, group in list(self.groups.items()):
             for client in [client for client in group.values() if client.seen_at_s < oldest]:
                 _log.warn("expired producer, group: {group} {client}", group=name, client=client)

@@ -63,6 +63,9 @@ class LiveSettings:
         parts.groups.create_system_groups = broker.enable_create_sys_group
         parts.offsets.server_side_reset = broker.use_server_side_reset_offset
         parts.consumers.notify_enabled = broker.notify_consumer_ids_changed_enable
+        parts.consumers.real_time = broker.real_time_notify_consumer_change
+        # as Java: only transactions need to find producers again
+        parts.producers.takes_new = broker.enable_register_producer or not broker.reject_transaction_message
 
     def _traffic(self) -> None:
         parts, broker, store = self._parts, self._parts.options.broker, self._parts.options.store

@@ -14,6 +14,7 @@ from rmqd.protocol.client import RemotingClient, tcp_endpoints
 from rmqd.protocol.clocks import wall_clock_ms
 from rmqd.protocol.dispatch import Dispatcher
 from rmqd.protocol.filter import BloomLayout
+from rmqd.protocol.sockets import client_sockets
 from rmqd.store.statefile import StateFile
 from rmqwire.declare import Role
 from rmqwire.message import encode_host
@@ -121,7 +122,12 @@ class BrokerParts:
             version_step=broker.consumer_offset_update_version_step,
             server_side_reset=broker.use_server_side_reset_offset,
         )
-        self.consumers = ConsumerRegistry(reactor, notify_enabled=broker.notify_consumer_ids_changed_enable)
+        self.consumers = ConsumerRegistry(
+            reactor,
+            notify_enabled=broker.notify_consumer_ids_changed_enable,
+            expiry_ms=broker.channel_expired_timeout,
+            real_time=broker.real_time_notify_consumer_change,
+        )
         self.filters = StoredFilters(
             self._file("consumerFilter.json"),
             wall_clock_ms,
@@ -139,9 +145,12 @@ class BrokerParts:
         )
         self.delayed = DelayedDelivery(store, levels, self.delay_offsets, wall_clock_ms, run_in_thread)
         self.group_commit = GroupCommit(store, run_in_thread, reactor, options.store.sync_flush_timeout)
-        self.client = RemotingClient(tcp_endpoints(reactor), Dispatcher(Role.CLIENT, ()), reactor)
+        self.client = RemotingClient(
+            tcp_endpoints(reactor), Dispatcher(Role.CLIENT, ()), reactor, client_sockets(options.client)
+        )
         self.registration = self._registration(reactor, address)
         self.topics.on_changed.append(self.registration.topics_changed)
+        self.registration.on_order_topics = self.topics.set_order
         self.send_settings = SendSettings(
             broker_permission=broker.broker_permission,
             broker_ip=broker.broker_ip1,

@@ -89,7 +89,8 @@ class Registration:
 
     Attributes:
         on_master: Called with the master's addresses, or None, when they change.
-        on_order_topics: Called with `topic -> "brokerA:4;brokerB:8"` when a name server's order configuration changes.
+        on_order_topics: Called with `topic -> "brokerA:4;brokerB:8"`, the order configuration of a name server, after
+            each registration: a topic may have come since the last one.
     """
 
     def __init__(
@@ -134,7 +135,7 @@ class Registration:
         self._change_waiters: list[Deferred[None]] = []
         self._masters: dict[str, MasterAddresses | None] = {}
         self._order_topics: dict[str, dict[str, str]] = {}
-        self._told: tuple[MasterAddresses | None, dict[str, str] | None] = (None, None)
+        self._master: MasterAddresses | None = None
         self._started = False
         self._stopped = False
         self._periodic = LoopingCall(self._every_period)
@@ -278,10 +279,10 @@ class Registration:
         orders = [self._order_topics[address] for address in self._links if address in self._order_topics]
         master = next((of for of in masters if of is not None), None)
         order = orders[0] if orders else None
-        (master_before, order_before), self._told = self._told, (master, order)
-        if master != master_before:
+        if master != self._master:
+            self._master = master
             self.on_master(master)
-        if order is not None and order != order_before:
+        if order is not None:
             self.on_order_topics(order)
 
 

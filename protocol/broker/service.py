@@ -17,6 +17,7 @@ from twisted.python.threadpool import ThreadPool
 from rmqd.protocol.clocks import wall_clock_ms
 from rmqd.protocol.dispatch import Dispatcher
 from rmqd.protocol.server import RemotingServer
+from rmqd.protocol.sockets import server_sockets
 from rmqd.store.messagestore import MessageStore
 from rmqwire.declare import Role
 from rmqwire.message import encode_host
@@ -61,7 +62,7 @@ class Broker:
         self.name = options.broker.broker_name
         self._reactor = reactor
         self._threads = ThreadPool(0, DISK_THREADS, name=f"{self.name} disk")
-        self._server = RemotingServer(reactor, reactor, options.server.bind_address)
+        self._server = RemotingServer(reactor, reactor, options.server.bind_address, server_sockets(options.server))
         self._upkeep: Upkeep
         self.port = 0
         self.vip_port = 0

@@ -29,6 +29,7 @@ def store_options(options: BrokerOptions, store_host: bytes) -> StoreOptions:
         max_hash_slot_num=store.max_hash_slot_num,
         max_index_num=store.max_index_num,
         message_index_enable=store.message_index_enable,
+        message_index_safe=store.message_index_safe,
         max_message_size=store.max_message_size,
         auto_message_version_on_topic_len=store.auto_message_version_on_topic_len,
         check_crc_on_recover=store.check_crc_on_recover,

@@ -17,6 +17,7 @@ import rmqwire.requests  # noqa: F401  fills the registry that the dispatcher ro
 from rmqd.protocol.client import EndpointFactory, RemotingClient, tcp_endpoints
 from rmqd.protocol.dispatch import Dispatcher
 from rmqd.protocol.server import RemotingServer
+from rmqd.protocol.sockets import client_sockets, server_sockets
 from rmqd.store.statefile import StateFile
 from rmqwire.declare import Role
 from rmqwire.requests.ha import NotifyMinBrokerIdChange
@@ -87,9 +88,12 @@ class NameServer:
                 ConfigHandlers(options, self._run_in_thread, self._options_changed),
             ],
         )
-        self._server = RemotingServer(reactor, reactor, options.server.bind_address)
+        self._server = RemotingServer(reactor, reactor, options.server.bind_address, server_sockets(options.server))
         self._client = RemotingClient(
-            endpoint or tcp_endpoints(reactor), Dispatcher(Role.NAMESRV, ()), reactor, connect_timeout_ms=300
+            endpoint or tcp_endpoints(reactor),
+            Dispatcher(Role.NAMESRV, ()),
+            reactor,
+            client_sockets(options.client),
         )
         self._scan = LoopingCall(self.scan)
         self._scan.clock = reactor

@@ -16,6 +16,7 @@ from rmqd.protocol.client import ClientStopped, ConnectFailed, RemotingClient, t
 from rmqd.protocol.dispatch import Dispatcher, Request, handles
 from rmqd.protocol.remoting import ConnectionGone, RemotingConnection, RequestTimeout
 from rmqd.protocol.replies import Reply
+from rmqd.protocol.sockets import SocketSettings
 from rmqwire.codes import ResponseCode
 from rmqwire.declare import Role
 from rmqwire.requests.route import GetAllTopicListFromNameserver, GetBrokerClusterInfo
@@ -40,12 +41,13 @@ class Server:
 
 
 class World:
-    def __init__(self) -> None:
+    def __init__(self, **sockets: Any) -> None:
         self.clock = Clock()
         self.network = Network(self.clock)
         self.server = Server()
         self.network.servers[SERVER] = Dispatcher(Role.NAMESRV, [self.server])
-        self.client = RemotingClient(self.network.endpoint, Dispatcher(Role.BROKER, ()), self.clock)
+        sockets_given = SocketSettings(**sockets)
+        self.client = RemotingClient(self.network.endpoint, Dispatcher(Role.BROKER, ()), self.clock, sockets_given)
 
 
 @pytest.fixture
@@ -180,6 +182,41 @@ def test_idle_connection_is_closed(world: World) -> None:
     world.network.run()
     assert world.client.addresses == frozenset()
     assert world.clock.getDelayedCalls() == []  # nothing is scanned while nothing is open
+
+
+def test_connect_timeout_is_configured() -> None:
+    """connectTimeoutMillis=700."""
+    world = World(connect_timeout_ms=700)
+    world.network.silent.add(SERVER)
+    fired = outcome(world.client.connection(SERVER))
+    world.clock.advance(0.6)
+    assert fired == []
+    world.clock.advance(0.1)
+    assert isinstance(fired[0], ConnectFailed)
+
+
+def test_silent_server_is_kept_where_that_is_configured() -> None:
+    """clientCloseSocketIfTimeout=false: a slow answer does not cost the connection."""
+    world = World(close_if_timeout=False)
+    fired = outcome(world.client.call(SERVER, GetAllTopicListFromNameserver(), timeout_ms=500))
+    world.network.run()
+    world.clock.advance(0.5)
+    assert isinstance(fired[0], RequestTimeout)
+    world.network.run()
+    assert world.client.addresses == {SERVER}
+    assert not world.network.pipes[SERVER][0].aborted
+
+
+@pytest.mark.parametrize(("idle_timeout_s", "left"), [(30, frozenset()), (0, {SERVER})])
+def test_idle_time_is_configured(idle_timeout_s: int, left: set[str]) -> None:
+    """clientChannelMaxIdleTimeSeconds; 0 keeps connections for ever."""
+    world = World(idle_timeout_s=idle_timeout_s)
+    outcome(world.client.connection(SERVER))
+    world.clock.pump([10.0] * 2)
+    assert world.client.addresses == {SERVER}
+    world.clock.pump([10.0] * 50)
+    world.network.run()
+    assert world.client.addresses == left
 
 
 def test_oneway(world: World) -> None:

@@ -243,6 +243,56 @@ def test_who_falls_silent_is_forgotten() -> None:
     assert told(first_wire) == ["g"]
 
 
+def test_the_time_until_a_consumer_is_forgotten_is_configured_and_that_of_a_producer_is_not() -> None:
+    """channelExpiredTimeout=10000: a silent consumer loses its queues after ten seconds."""
+    world = Registries()
+    world.consumers = ConsumerRegistry(world.clock, expiry_ms=10_000)
+    (connection, wire), (producing, producing_wire) = world.connect(), world.connect()
+    world.join(connection)
+    world.producers.register("p", Client(producing, "c", "JAVA", 513))
+    world.clock.advance(10)
+    world.consumers.scan()
+    assert world.consumers.group("g") is not None
+    world.clock.advance(1)
+    world.consumers.scan()
+    world.producers.scan()
+    assert world.consumers.group("g") is None
+    assert wire.aborted
+    assert not producing_wire.aborted
+
+
+def test_changes_are_told_in_rounds_where_that_is_configured() -> None:
+    """realTimeNotifyConsumerChange=false: however many come, the members hear of it once in 15 seconds."""
+    world = Registries()
+    world.consumers.real_time = False
+    (first, first_wire), (second, _) = world.connect(), world.connect()
+    world.join(first, client_id="a")
+    world.join(second, client_id="b")
+    world.clock.advance(4)  # the rounds are those of the clock: 1005, 1020
+    assert told(first_wire) == []
+    world.clock.advance(1.01)
+    assert told(first_wire) == ["g"]
+    world.clock.advance(60)
+    assert told(first_wire) == []
+
+
+def test_new_producers_are_not_noted_where_nobody_needs_them() -> None:
+    """Known ones stay until they leave; of others nothing is kept, not even a group."""
+    world = Registries()
+    (known, _), (new, _) = world.connect(), world.connect()
+    world.producers.register("p", Client(known, "a", "JAVA", 513))
+    world.producers.takes_new = False
+    world.producers.register("p", Client(new, "b", "JAVA", 513))
+    world.producers.register("q", Client(new, "b", "JAVA", 513))
+    assert set(world.producers.groups) == {"p"}
+    assert set(world.producers.groups["p"]) == {known}
+    world.clock.advance(100)
+    world.producers.register("p", Client(known, "a", "JAVA", 513))
+    world.clock.advance(100)
+    world.producers.scan()
+    assert set(world.producers.groups["p"]) == {known}, "its heartbeats count"
+
+
 def test_producers_are_found_by_id_and_by_group() -> None:
     """Replies to requesters and transaction checks reach a producer that is connected."""
     world = Registries()

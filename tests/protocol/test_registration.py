@@ -465,7 +465,7 @@ class TestFailures:
 
 class TestAnswers:
     def test_master_and_order(self) -> None:
-        """A slave is told its master when that changes, and the ordered topics when those change."""
+        """A slave is told its master when that changes, and the ordered topics with each answer."""
         world = World(name_servers=f"{NS1};{NS2}")
         masters: list[MasterAddresses | None] = []
         orders: list[dict[str, str]] = []
@@ -479,12 +479,12 @@ class TestAnswers:
         first.order_topics = {"orders": "broker-a:4"}
         world.pass_s(31)
         assert len(masters) == 1
-        assert orders == [{"orders": "broker-a:4"}]
+        assert orders[-1] == {"orders": "broker-a:4"}
         first.reply = second.reply = RegisterBrokerReply()
         first.order_topics = {}
         world.pass_s(30)
         assert masters[1:] == [None]
-        assert orders[1:] == [{}]
+        assert orders[-1] == {}
 
     def test_malformed_order(self) -> None:
         """An order configuration that is none is no reason not to be registered."""

@@ -104,7 +104,9 @@ def test_deleting_a_topic(tmp_path: Path) -> None:
         assert store.max_offset("T", 0) == 1
 
 
-@pytest.mark.parametrize(("name", "length"), [("0" * 20, 100), ("notanumber", 200), ("00000000000000000007", 200)])
+@pytest.mark.parametrize(
+    ("name", "length"), [("0" * 19 + "1", 100), ("notanumber", 200), ("00000000000000000007", 200)]
+)
 def test_a_file_that_does_not_belong_is_named(tmp_path: Path, name: str, length: int) -> None:
     with opened(tmp_path) as store:
         put_many(store, 12)
