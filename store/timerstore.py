@@ -1,0 +1,417 @@
+"""The timer's files as one thing: taking messages into slots, finding those that are due, flushing, recovering.
+
+What it is for: `enqueue` for the thread that owns it, which never waits for the disk; `slot_reader` for a thread that
+does; `flush_plan` for another. What it must not do: read or write the commit log; know properties.
+
+Guarantee: after a crash of the process or the machine, each message of the timer's queue that was not delivered is in
+a slot or is taken from the queue again. What was delivered since the last checkpoint may be delivered again.
+
+Source: `TimerMessageStore.recover`, `doEnqueue`, `dequeue`, `prepareTimerCheckPoint` (5.5.0).
+"""
+
+from __future__ import annotations
+
+import os
+from array import array
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import NamedTuple
+
+from .errors import FlushFailed, StoreDamaged, StoreError, WriteFailed
+from .fdpool import ColdReader
+from .files import Files, RealFiles, remove_file, write_all
+from .timercheckpoint import TimerCheckpoint, load_timer_checkpoint, save_timer_checkpoint
+from .timerlog import MAGIC_DEFAULT, MAGIC_DELETE, MAGIC_ROLL, TimerLog, Unit
+from .timerwheel import BLANK, SLOTS_PER_TURN, Slot, TimerWheel
+
+_BLANK_SLOTS = 60
+"""So many slots less than a turn may be delivered late, so that reading never meets writing."""
+_UNKNOWN = -1
+
+
+class Entry(NamedTuple):
+    """A message to take."""
+
+    due_ms: int
+    """Of its slot."""
+    physical_offset: int
+    size: int
+    topic_hash: int
+    deletes: bool = False
+
+
+class QueueState(NamedTuple):
+    """What recovery has to know of the commit log and the timer's queue."""
+
+    min_offset: int
+    max_offset: int
+    log_end: int
+    """Of the commit log."""
+    queue_offset_of: Callable[[int, int], int | None]
+    """The queue offset of the message at a physical offset with a size; None when there is none."""
+
+
+class SlotContent(NamedTuple):
+    """What is in a slot that is due."""
+
+    positions: array[int]
+    """Log positions of messages to deliver or to roll, the oldest last: take them from the end."""
+    deletes: list[Unit]
+    """Messages that take others back."""
+
+
+class TimerStore:
+    """The timer's files below one folder.
+
+    Args:
+        root: `storePathRootDir`.
+        precision_ms: time of a slot.
+        log_file_size: bytes of a file of the log.
+        roll_window_slots: how far the wheel looks ahead.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        *,
+        precision_ms: int,
+        log_file_size: int,
+        roll_window_slots: int,
+        files: Files | None = None,
+        slots_per_turn: int = SLOTS_PER_TURN,
+    ) -> None:
+        self._files: Files = files or RealFiles()
+        self.precision_ms = precision_ms
+        self.wheel = TimerWheel(self._files, os.path.join(root, "timerwheel"), precision_ms, 2 * slots_per_turn)
+        self.log = TimerLog(self._files, os.path.join(root, "timerlog"), log_file_size)
+        self._checkpoint_path = os.path.join(root, "config", "timercheck")
+        self.checkpoint = TimerCheckpoint()
+        """As it is on disk."""
+        self._turn_ms = slots_per_turn * precision_ms
+        widest = slots_per_turn - _BLANK_SLOTS
+        if not 2 <= roll_window_slots <= widest:
+            roll_window_slots = widest
+        self._window_slots = roll_window_slots
+        self.read_ms = 0
+        """The time of the next slot to deliver."""
+        self.write_ms = 0
+        """Slots before this time take no more messages."""
+        self.queue_offset = 0
+        """The next message of the timer's queue to take."""
+        self.pending = 0
+        """Messages in slots, less those taken back."""
+        self._flushing: list[tuple[int, bytes]] | None = None
+        self._delivered = False
+        """Since the last flush."""
+
+    # -- opening and closing -------------------------------------------------------------------------------------
+
+    def open(self, now_ms: int, queue: QueueState) -> None:
+        """Recover.
+
+        Raises:
+            StoreDamaged: files that cannot be used as they are.
+        """
+        try:
+            self._files.make_directories(os.path.dirname(self._checkpoint_path))
+            found = load_timer_checkpoint(self._files, self._checkpoint_path)
+            self.checkpoint = found or TimerCheckpoint()
+            self.wheel.load()
+            self.log.load()
+            self._recover(found is not None, now_ms, queue)
+        except OSError as error:
+            raise StoreDamaged(f"cannot open the timer: {error}", file=self.wheel.path) from error
+
+    def _recover(self, known: bool, now_ms: int, queue: QueueState) -> None:
+        checkpoint, wheel, log = self.checkpoint, self.wheel, self.log
+        if checkpoint.precision_ms not in (0, self.precision_ms):
+            raise StoreDamaged(
+                f"the wheel has slots of {checkpoint.precision_ms} ms; timerPrecisionMs cannot change to"
+                f" {self.precision_ms} before all messages are delivered",
+                file=wheel.path,
+            )
+        # An official wheel may be a flush older than its log says, and that by one file at most.
+        start = checkpoint.log_end if checkpoint.complete else max(checkpoint.log_end - log.file_size, 0)
+        start -= 0 if checkpoint.complete else start % log.file_size
+        last: Unit | None = None
+        for position, unit in log.recover(start, lambda unit: unit.physical_offset < queue.log_end):
+            self._revise(position, unit)
+            last = unit
+        complete = checkpoint.complete and log.end >= checkpoint.log_end
+        if last is None and log.end > log.begin:
+            reader = ColdReader(self._files)
+            try:
+                last = log.unit(log.last_position, reader)
+            finally:
+                reader.close()
+        offset = _UNKNOWN
+        if last is not None:
+            found = queue.queue_offset_of(last.physical_offset, last.size)
+            offset = _UNKNOWN if found is None else found + 1
+        if offset == _UNKNOWN or complete:
+            offset = max(offset, checkpoint.queue_offset)
+        self.queue_offset = min(max(offset, queue.min_offset), queue.max_offset)
+        now_floor = wheel.floor(now_ms)
+        self.write_ms = now_floor
+        oldest = now_floor - self._turn_ms + _BLANK_SLOTS * self.precision_ms
+        # Without anything to look back for, a new timer begins now.
+        self.read_ms = max(checkpoint.read_ms, oldest) if known or log.end > log.begin else now_floor
+        self._repair_lost()
+        self.pending = sum(slot.messages for slot in wheel.slots_from(self.read_ms))
+
+    def _revise(self, position: int, unit: Unit) -> None:
+        """Have a slot know a unit of the log that may have been written after it."""
+        due_ms = self.wheel.floor(unit.due_ms)
+        slot = self.wheel.slot(due_ms)
+        if slot is None:
+            self.wheel.put(due_ms, position, position, _change(unit))
+        else:
+            count = slot.messages + (_change(unit) if position > slot.last else 0)
+            self.wheel.put(due_ms, slot.first, position, count, slot.magic)
+
+    def _repair_lost(self) -> None:
+        """Correct slots that point behind the end of the log: the machine crashed and the log lost its end."""
+        log = self.log
+        lost = {slot.time_ms: slot for slot in self.wheel.slots_from(self.read_ms) if slot.last >= log.end}
+        if not lost:
+            return
+        kept: dict[int, tuple[int, int, int]] = {}
+        begin = min(slot.first for slot in lost.values())
+        if begin < log.end:
+            for position, unit in log.recover(max(begin, log.begin), lambda _: True):
+                due_ms = self.wheel.floor(unit.due_ms)
+                if due_ms in lost:
+                    first, _, count = kept.get(due_ms, (position, 0, 0))
+                    kept[due_ms] = (first, position, count + _change(unit))
+        for due_ms in lost:
+            if due_ms in kept:
+                self.wheel.put(due_ms, *kept[due_ms])
+            else:
+                self.wheel.clear(due_ms)
+
+    def close(self) -> None:
+        """Let go of the files as they are; `flush_plan` makes them durable before."""
+        self.log.close()
+        self.wheel.close()
+
+    # -- taking messages -----------------------------------------------------------------------------------------
+
+    def move_write_time(self, now_ms: int) -> None:
+        """Close the slots before a time."""
+        self.write_ms = max(self.write_ms, self.wheel.floor(now_ms))
+
+    def enqueue(self, entries: Iterable[Entry]) -> None:
+        """Put messages into their slots; those of slots before `write_ms` are not for the wheel.
+
+        Raises:
+            WriteFailed: none of them was put.
+        """
+        wheel, log = self.wheel, self.log
+        slots: dict[int, Slot] = {}
+        units: list[tuple[int, bytes]] = []
+        position = log.end
+        change = 0
+        for entry in entries:
+            due_ms, magic = self._place(entry.due_ms)
+            if entry.deletes:
+                magic |= MAGIC_DELETE
+            slot_ms = wheel.floor(due_ms)
+            slot = slots.get(slot_ms) or wheel.slot(slot_ms)
+            position = log.place(position)
+            unit = Unit(
+                BLANK if slot is None else slot.last,
+                magic,
+                self.write_ms,
+                due_ms,
+                entry.physical_offset,
+                entry.size,
+                entry.topic_hash,
+            )
+            units.append((position, unit.encode()))
+            one = -1 if entry.deletes else 1
+            change += one
+            if slot is None:
+                slots[slot_ms] = Slot(slot_ms, position, position, one, 0)
+            else:
+                slots[slot_ms] = slot._replace(last=position, messages=slot.messages + one)
+            position += len(units[-1][1])
+        try:
+            log.append(units)
+        except OSError as error:
+            raise WriteFailed(f"the timer log cannot be written: {error}", file=log.folder) from error
+        for slot in slots.values():
+            wheel.put(*slot)
+        self.pending += change
+
+    def _place(self, due_ms: int) -> tuple[int, int]:
+        """The time to put a message off to, and the magic of its unit."""
+        window_ms = self._window_slots * self.precision_ms
+        surplus_ms = due_ms - self.write_ms - window_ms
+        if surplus_ms < 0:
+            return due_ms, MAGIC_DEFAULT
+        if surplus_ms < self._window_slots // 3 * self.precision_ms:
+            # So that there is time enough for the last part.
+            window_ms = self._window_slots // 2 * self.precision_ms
+        return self.write_ms + window_ms, MAGIC_DEFAULT | MAGIC_ROLL
+
+    # -- finding those that are due ------------------------------------------------------------------------------
+
+    def next_slot(self, limit: int = 20_000) -> Slot | None:
+        """Go on to the next slot that is due and not empty; None when there is none, or not within so many slots."""
+        wheel = self.wheel
+        for _ in range(limit):
+            if self.read_ms >= self.write_ms:
+                return None
+            slot = wheel.slot(self.read_ms)
+            if slot is not None:
+                return slot
+            self.read_ms += self.precision_ms
+        return None
+
+    def passed(self, slot: Slot) -> None:
+        """A slot was delivered."""
+        self.pending -= slot.messages
+        self._delivered = True
+        self.read_ms = slot.time_ms + self.precision_ms
+
+    def content(self, slot: Slot, reader: ColdReader) -> SlotContent:
+        """What is in a slot; waits for the disk, in any thread: the slot is due and does not change any more.
+
+        Raises:
+            StoreError: the log cannot be read.
+        """
+        positions: array[int] = array("q")
+        deletes: list[Unit] = []
+        floor = self.wheel.floor
+        try:
+            for position, unit in self.log.chain(slot.last, lambda unit: floor(unit.due_ms) == slot.time_ms, reader):
+                if unit.deletes:
+                    deletes.append(unit)
+                else:
+                    positions.append(position)
+        except OSError as error:
+            raise StoreError(f"the timer log cannot be read: {error}", file=self.log.folder) from error
+        return SlotContent(positions, deletes)
+
+    def units(self, positions: Iterable[int], reader: ColdReader) -> list[Unit]:
+        """The units at positions; waits for the disk, in any thread.
+
+        Raises:
+            StoreError: the log cannot be read.
+        """
+        try:
+            found = [self.log.unit(position, reader) for position in positions]
+        except OSError as error:
+            raise StoreError(f"the timer log cannot be read: {error}", file=self.log.folder) from error
+        return [unit for unit in found if unit is not None]
+
+    def new_reader(self) -> ColdReader:
+        """A reader for a thread, to be closed."""
+        return ColdReader(self._files)
+
+    # -- flushing ------------------------------------------------------------------------------------------------
+
+    @property
+    def changed(self) -> bool:
+        """Whether there is something to flush. That time has passed without a delivery is nothing."""
+        old = self.checkpoint
+        return (
+            self._delivered
+            or self.wheel.dirty
+            or not old.complete
+            or (self.log.end, self.queue_offset) != (old.log_end, old.queue_offset)
+        )
+
+    def current(self) -> TimerCheckpoint:
+        """How far it has come, on disk or not."""
+        return replace(
+            self.checkpoint,
+            read_ms=self.read_ms,
+            queue_offset=self.queue_offset,
+            master_queue_offset=self.queue_offset,
+        )
+
+    def flush_plan(self, now_ms: int) -> Callable[[], TimerCheckpoint] | None:
+        """The sync of everything up to here, for a thread; None when one is under way.
+
+        All that was delivered up to here must be durable in the commit log. Pass what it returns to `flushed`, or
+        call `flush_failed`.
+        """
+        if self._flushing is not None:
+            return None
+        old = self.checkpoint
+        new = replace(self.current(), log_end=self.log.end, complete=True, precision_ms=self.precision_ms)
+        if (new.read_ms, new.queue_offset) != (old.read_ms, old.queue_offset):
+            new = replace(new, version_counter=old.version_counter + 1, version_timestamp=now_ms)
+        self._delivered = False
+        pages = self._flushing = self.wheel.take_dirty()
+        paths = self.log.dirty_paths(old.log_end if old.complete else 0)
+        files, wheel_path, checkpoint_path = self._files, self.wheel.path, self._checkpoint_path
+
+        def run() -> TimerCheckpoint:
+            try:
+                for path in paths:
+                    if path.endswith("/"):
+                        files.sync_directory(path)
+                        continue
+                    fd = files.open(path)
+                    try:
+                        files.data_sync(fd)
+                    finally:
+                        files.close(fd)
+                if pages:
+                    fd = files.open(wheel_path)
+                    try:
+                        for position, page in pages:
+                            write_all(files, fd, page, position)
+                        files.data_sync(fd)
+                    finally:
+                        files.close(fd)
+                save_timer_checkpoint(files, checkpoint_path, new)
+            except OSError as error:
+                raise FlushFailed(f"the timer cannot be flushed: {error}", file=wheel_path) from error
+            return new
+
+        return run
+
+    def flushed(self, checkpoint: TimerCheckpoint) -> None:
+        """A flush is done."""
+        self._flushing = None
+        self.checkpoint = checkpoint
+
+    def flush_failed(self) -> None:
+        """A flush failed; the next one tries all of it again."""
+        pages, self._flushing = self._flushing, None
+        self.wheel.not_written(pages or [])
+        self._delivered = True
+
+    def expired(self, min_physical_offset: int) -> int:
+        """How many files of the log may be deleted; waits for the disk, in any thread. See `TimerLog.expired`.
+
+        Raises:
+            StoreError: one cannot be read.
+        """
+        reader = self.new_reader()
+        try:
+            return self.log.expired(min_physical_offset, reader)
+        except OSError as error:
+            raise StoreError(f"the timer log cannot be read: {error}", file=self.log.folder) from error
+        finally:
+            reader.close()
+
+    def delete_plan(self, number: int) -> Callable[[], None]:
+        """Let go of so many files; the deletion is for a thread. It raises `StoreError`."""
+        paths, files = self.log.forget(number), self._files
+
+        def run() -> None:
+            try:
+                for path in paths:
+                    remove_file(files, path)
+            except OSError as error:
+                raise StoreError(f"an old timer log cannot be deleted: {error}", file=self.log.folder) from error
+
+        return run
+
+
+def _change(unit: Unit) -> int:
+    return -1 if unit.magic & MAGIC_DELETE else 1
