@@ -97,7 +97,6 @@ _BROKER: dict[int, str] = {
         ),
         _LITE,
     ),
-    C.CLEAN_EXPIRED_CONSUMEQUEUE: "administration",
 }
 
 NOT_YET: dict[Role, dict[int, str]] = {Role.NAMESRV: {}, Role.BROKER: _BROKER}

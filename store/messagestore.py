@@ -389,6 +389,10 @@ class MessageStore(GroupWriter, StoreReads):
         """Let expired files go in the next rounds, whatever the hour."""
         self._retention.ask_by_hand()
 
+    def clean_queues_by_hand(self) -> None:
+        """Look for expired files in all consume queues in the next rounds of cleaning."""
+        self._retention.ask_all_queues()
+
     @property
     def disk(self) -> DiskState:
         """How full the disks were when they were last looked at."""

@@ -57,6 +57,10 @@ class Retention:
         """Let expired files go in the next rounds, whatever the hour."""
         self._manual_rounds = MANUAL_ROUNDS
 
+    def ask_all_queues(self) -> None:
+        """Go through all consume queues again in the next rounds, also when the log's begin has not moved."""
+        self._walk, self._cleaned_to = None, -1
+
     def look_at_disk(self) -> DiskState:
         """Measure. Raises `OSError`."""
         log_ratio = self._files.disk_used_ratio(self._log.folder)

@@ -67,6 +67,10 @@ class ConsumerOffsetHandlers:
             return Reply(code=ResponseCode.SUBSCRIPTION_GROUP_NOT_EXIST, remark=f"Group {group} not exist!")
         if self._topics.get(topic) is None:
             return Reply(code=ResponseCode.TOPIC_NOT_EXIST, remark=f"Topic {topic} not exist!")
+        if queue_id is None:
+            return Reply(code=ResponseCode.INVALID_PARAMETER, remark=f"QueueId is null, topic is {topic}")
+        if header.commit_offset is None:
+            return Reply(code=ResponseCode.INVALID_PARAMETER, remark=f"Offset is null, topic is {topic}")
         if self._offsets.has_reset_offset(group, topic, queue_id):
             return Reply(remark="Offset has been previously reset")
         self._offsets.commit(group, topic, queue_id, header.commit_offset, client=request.connection.peer)
@@ -103,7 +107,10 @@ class ConsumerOffsetHandlers:
 
     @handles(CloneGroupOffset)
     def clone(self, request: Request, header: CloneGroupOffset) -> Result:
-        """Give one group the offsets of another, of one topic or of all."""
+        """Give one group the offsets of another, of one topic or of all.
+
+        Unlike Java, which without a topic goes through all of them and by an oversight clones none.
+        """
         source = header.src_group
         online = self._consumers.group(source)
         for topic in {header.topic} if header.topic and header.topic.strip() else self._offsets.topics_of(source):

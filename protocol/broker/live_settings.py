@@ -78,6 +78,7 @@ class LiveSettings:
         parts.pull_checks.broker_permission = broker.broker_permission
         parts.pull_checks.enable_property_filter = broker.enable_property_filter
         parts.pull_checks.filter_support_retry = broker.filter_support_retry
+        parts.pull_checks.reject_pull_consumers = broker.reject_pull_consumer_enable
         parts.pull_settings.long_polling_enable = broker.long_polling_enable
         parts.pull_settings.short_polling_time_ms = broker.short_polling_time_mills
         parts.pull_settings.lite_pull_message_enable = broker.lite_pull_message_enable

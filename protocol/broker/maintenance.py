@@ -8,7 +8,7 @@ from twisted.logger import Logger
 
 from rmqd.protocol.dispatch import handles
 from rmqd.protocol.replies import Reply, Result
-from rmqwire.requests import CleanUnusedTopic, DeleteExpiredCommitlog
+from rmqwire.requests import CleanExpiredConsumequeue, CleanUnusedTopic, DeleteExpiredCommitlog
 
 from .names import SYSTEM_PREFIX
 
@@ -39,6 +39,16 @@ class MaintenanceHandlers:
     def delete_expired(self, request: Request, header: DeleteExpiredCommitlog) -> Result:
         """Let expired files go in the next rounds of cleaning, whatever the hour."""
         self._store.delete_expired_by_hand()
+        return Reply()
+
+    @handles(CleanExpiredConsumequeue)
+    def clean_expired_queues(self, request: Request, header: CleanExpiredConsumequeue) -> Result:
+        """Let expired files of all consume queues go in the next rounds of cleaning.
+
+        Unlike Java, which destroys a queue whose messages are all gone: the next message would have offset 0, and a
+        group whose offset is beyond would skip what comes.
+        """
+        self._store.clean_queues_by_hand()
         return Reply()
 
     @handles(CleanUnusedTopic)

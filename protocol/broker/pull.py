@@ -133,7 +133,7 @@ class PullHandlers:
             header.max_msg_nums,
             tags=selection.tags,
             accepts=selection.accepts,
-            max_bytes=MAX_PULL_BYTES if header.max_msg_bytes is None else header.max_msg_bytes,
+            max_bytes=MAX_PULL_BYTES,  # as Java: `maxMsgBytes` of the request is not looked at
             allow_cold=allow_cold,
         )
 
@@ -158,15 +158,19 @@ class PullHandlers:
     ) -> bytes | None:
         status = found.status
         code = _CODES[status]
-        if status in _EMPTY_QUEUE and header.queue_offset != 0:
-            code = ResponseCode.PULL_OFFSET_MOVED
+        if status in _EMPTY_QUEUE:
+            status = GetStatus.NO_MESSAGE_IN_QUEUE  # as Java, which makes a queue when it is first pulled from
+            if header.queue_offset != 0:
+                code = ResponseCode.PULL_OFFSET_MOVED
         self._commit_offsets(request, header, found.next_begin_offset, first_pass=may_hold)
         if code == ResponseCode.SUCCESS:
             self._stats.get(header.consumer_group, header.topic, found.count, len(found.body))
-        elif code == ResponseCode.PULL_NOT_FOUND and may_hold and header.sys_flag & SYSFLAG_SUSPEND:
+        elif status is not GetStatus.OFFSET_RESET:  # which the store was not asked for
+            self._stats.get_missed()
+        if code == ResponseCode.PULL_NOT_FOUND and may_hold and header.sys_flag & SYSFLAG_SUSPEND:
             self._hold(request, header, selection)
             return None
-        elif code == ResponseCode.PULL_OFFSET_MOVED:
+        if code == ResponseCode.PULL_OFFSET_MOVED:
             _log.info(
                 "{group} asked {topic}-{queue} for {asked} ({status}), sent on to {next}",
                 group=header.consumer_group,

@@ -11,8 +11,8 @@ from rmqd.protocol.filter import SQL92, TAG_TYPES, FilterError, compile_expressi
 from rmqd.protocol.replies import Reply
 from rmqwire.codes import ResponseCode
 from rmqwire.errors import RequestError
-from rmqwire.requests.pull import PullMessageReply
 
+from .names import SYSTEM_GROUP_PREFIX, SYSTEM_GROUPS
 from .selection import Selection, by_properties, parse_tags, tags_of
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .groups import SubscriptionGroups
     from .topics import TopicTable
 
-FAQ = " See https://rocketmq.apache.org/docs/bestPractice/06FAQ for further details."
+FAQ = "\nSee https://rocketmq.apache.org/docs/bestPractice/06FAQ for further details."
 
 FORBIDDEN_BROKER, FORBIDDEN_GROUP, FORBIDDEN_TOPIC, FORBIDDEN_BROADCASTING, FORBIDDEN_SUBSCRIPTION = 1, 2, 3, 4, 5
 
@@ -35,22 +35,16 @@ _PERM_READ = 4
 
 
 class PullRefused(RequestError):
-    """A pull that is not served; the answer carries the full header, which old clients read unconditionally."""
+    """A pull that is not served."""
 
     def __init__(self, remark: str, code: int, forbidden_type: int | None = None) -> None:
         super().__init__(remark, code)
         self.forbidden_type = forbidden_type
 
     def reply(self) -> Reply:
-        """Make the answer; the offsets are 0, as in Java, whose header object is made before the checks."""
-        header = PullMessageReply(
-            suggest_which_broker_id=0,
-            next_begin_offset=0,
-            min_offset=0,
-            max_offset=0,
-            forbidden_type=self.forbidden_type,
-        )
-        return Reply(header, self.code, self.remark)
+        """Make the answer; its header tells who forbade it at most, there are no offsets to go on at."""
+        ext = None if self.forbidden_type is None else {"forbiddenType": str(self.forbidden_type)}
+        return Reply(code=self.code, remark=self.remark, ext=ext)
 
 
 class PullChecks:
@@ -67,6 +61,7 @@ class PullChecks:
         broker_permission: `brokerPermission`.
         enable_property_filter: `enablePropertyFilter`.
         filter_support_retry: `filterSupportRetry`.
+        reject_pull_consumers: `rejectPullConsumerEnable`.
     """
 
     def __init__(
@@ -89,6 +84,7 @@ class PullChecks:
         self.broker_permission = broker_permission
         self.enable_property_filter = enable_property_filter
         self.filter_support_retry = filter_support_retry
+        self.reject_pull_consumers = False
 
     def check(self, request: Request, header: PullMessage) -> tuple[TopicConfig, SubscriptionGroupConfig, Selection]:
         """Run all checks.
@@ -108,7 +104,7 @@ class PullChecks:
         group = self._groups.find(header.consumer_group)
         if group is None:
             raise PullRefused(
-                f"subscription group [{header.consumer_group}] does not exist,{FAQ}",
+                f"subscription group [{header.consumer_group}] does not exist, {FAQ}",
                 ResponseCode.SUBSCRIPTION_GROUP_NOT_EXIST,
             )
         if not group.consume_enable:
@@ -119,14 +115,31 @@ class PullChecks:
             )
         topic = self._check_topic(request, header)
         if header.sys_flag & SYSFLAG_SUBSCRIPTION:
-            return topic, group, self._selection_of_request(header)
-        return topic, group, self._selection_of_heartbeat(header, group)
+            selection = self._selection_of_request(header)
+        else:
+            selection = self._selection_of_heartbeat(header, group)
+        if self.reject_pull_consumers:
+            self._check_push_consumer(request, header.consumer_group)
+        return topic, group, selection
+
+    def _check_push_consumer(self, request: Request, group: str) -> None:
+        online: ConsumerGroup | None = self._consumers.group(group)
+        if online is not None and (
+            online.consume_type != "CONSUME_ACTIVELY" or request.connection in online.connections
+        ):
+            return
+        if group in SYSTEM_GROUPS or group.startswith(SYSTEM_GROUP_PREFIX):
+            return
+        raise PullRefused(
+            f"the consumer's group info not exist, or the pull consumer is rejected by server.{FAQ}",
+            ResponseCode.SUBSCRIPTION_NOT_EXIST,
+        )
 
     def _check_topic(self, request: Request, header: PullMessage) -> TopicConfig:
         topic = self._topics.get(header.topic)
         if topic is None:
             raise PullRefused(
-                f"topic[{header.topic}] not exist, apply first please!{FAQ}", ResponseCode.TOPIC_NOT_EXIST
+                f"topic[{header.topic}] not exist, apply first please! {FAQ}", ResponseCode.TOPIC_NOT_EXIST
             )
         if not topic.perm & _PERM_READ:
             raise PullRefused(

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _DLQ_QUEUES = 1
 _PERM_READ_WRITE = 6
-_FAQ = " See https://rocketmq.apache.org/docs/bestPractice/06FAQ for further details."
+_FAQ = " \nSee https://rocketmq.apache.org/docs/bestPractice/06FAQ for further details."
 
 
 class RetryRouting:

@@ -14,21 +14,20 @@ from rmqd.protocol.dispatch import handles
 from rmqd.protocol.replies import Reply, Result, Staged
 from rmqd.store.errors import StoreError
 from rmqwire.codes import RequestCode, ResponseCode
-from rmqwire.errors import MalformedMessage, RequestError
+from rmqwire.errors import RequestError
 from rmqwire.hashing import tags_code
 from rmqwire.message import (
     SYS_FLAG_MULTI_TAGS,
     SYS_FLAG_TRANSACTION_MASK,
-    BatchEntry,
     decode_properties,
     message_keys,
-    split_batch,
 )
 from rmqwire.requests.send import SendBatchMessage, SendMessage, SendMessageV2
 
 from .delay import DELAY, PUT_ASIDE
 from .names import TRANS_HALF_TOPIC
-from .send_checks import RETRY_PREFIX, check_topic, pick_queue
+from .send_batch import check_batch, read_batch
+from .send_checks import RETRY_PREFIX, check_topic, illegal_message, pick_queue
 from .send_properties import UNIQ_KEY, PropertyRules, without_property
 from .transaction_messages import TRAN_MSG, half_text, opens_transaction
 
@@ -47,7 +46,6 @@ if TYPE_CHECKING:
 
 Header = SendMessage | SendMessageV2 | SendBatchMessage
 
-_TOPIC_LENGTH_MAX = 127
 WhenSafe = Callable[[int], "Deferred[int] | None"]
 
 
@@ -122,6 +120,8 @@ class SendHandlers:
                 broker_permission=self._settings.broker_permission,
                 broker_ip=self._settings.broker_ip,
             )
+            if not request.body:  # as Java, where a frame without a body has none, not an empty one
+                raise RequestError("the message has no body")
             if header.batch or request.code == RequestCode.SEND_BATCH_MESSAGE:
                 return self._send_batch(request, header, config)
             return self._send_one(request, header, config)
@@ -216,17 +216,12 @@ class SendHandlers:
 
     def _send_batch(self, request: Request, header: Header, config: TopicConfig) -> Result:
         topic = header.topic
-        if len(topic) > _TOPIC_LENGTH_MAX:
-            raise RequestError(f"message topic length too long {len(topic)}", ResponseCode.MESSAGE_ILLEGAL)
-        if topic.startswith(RETRY_PREFIX):
-            raise RequestError(f"batch request does not support retry group {topic}", ResponseCode.MESSAGE_ILLEGAL)
-        if decimal_or_none(parse_properties(header.properties or "").get(DELAY)) > 0:
-            raise RequestError(self._illegal("a batch cannot be delayed"), ResponseCode.MESSAGE_ILLEGAL)
+        check_batch(topic, header.properties, self._settings.max_message_size)
         queue_id = pick_queue(header.queue_id, config)
         sys_flag = header.sys_flag
         if config.topic_filter_type == "MULTI_TAG":
             sys_flag |= SYS_FLAG_MULTI_TAGS
-        entries = _split(request.body, self._settings.max_message_size)
+        entries = read_batch(request.body, self._settings.max_message_size)
         properties = [decode_properties(entry.properties) for entry in entries]
         puts = self._store.stage_batch(
             topic,
@@ -267,23 +262,10 @@ class SendHandlers:
 
     def _remark(self, code: int, failed: Exception) -> str:
         if code == ResponseCode.MESSAGE_ILLEGAL:
-            return self._illegal(str(failed))
+            return illegal_message(self._settings.max_message_size, str(failed))
         if code == ResponseCode.SERVICE_NOT_AVAILABLE:
             return (
                 "service not available now. It may be caused by one of the following reasons: the broker's disk is"
                 f" full, messages are put to the slave, message store has been shut down, etc. {failed}"
             )
         return str(failed)
-
-
-def _split(body: bytes, size_max_bytes: int) -> list[BatchEntry]:
-    """Read a batch. As Java, what is wrong with it is a SYSTEM_ERROR: there an exception of the reading code."""
-    if len(body) > size_max_bytes:
-        raise RequestError(f"message body size exceeded: {len(body)} bytes, the limit is {size_max_bytes}")
-    try:
-        entries = split_batch(body)
-    except MalformedMessage as cause:
-        raise RequestError(f"the batch cannot be read: {cause}") from cause
-    if not entries:
-        raise RequestError("the batch holds no message")
-    return entries

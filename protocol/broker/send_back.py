@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from .stats import BrokerStats
     from .topics import TopicTable
 
-_FAQ = " See https://rocketmq.apache.org/docs/bestPractice/06FAQ for further details."
+_FAQ = " \nSee https://rocketmq.apache.org/docs/bestPractice/06FAQ for further details."
 _PERM_READ_WRITE = 6
 _PERM_WRITE = 2
 _UNIT_SUB = 2

@@ -89,10 +89,18 @@ def _create(topics: TopicTable, request: Request, header: Header) -> TopicConfig
     if config is None:
         raise RequestError(
             f"topic[{name}] not exist, apply first please!"
-            " See https://rocketmq.apache.org/docs/bestPractice/06FAQ for further details.",
+            "\nSee https://rocketmq.apache.org/docs/bestPractice/06FAQ for further details.",
             ResponseCode.TOPIC_NOT_EXIST,
         )
     return config
+
+
+def illegal_message(size_max_bytes: int, why: str) -> str:
+    """Write the remark of a MESSAGE_ILLEGAL: Java's, and what it was."""
+    return (
+        "the message is illegal, maybe msg body or properties length not matched. msg body length limit"
+        f" {size_max_bytes}B, msg properties length limit 32KB. {why}"
+    )
 
 
 def describe(config: TopicConfig) -> str:

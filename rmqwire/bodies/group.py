@@ -73,7 +73,7 @@ class SubscriptionGroupWrapper(Body):
     data_version: DataVersion = msgspec.field(default_factory=DataVersion)
     subscription_group_table: dict[str, SubscriptionGroupConfig] = msgspec.field(default_factory=new_dict)
     forbidden_table: dict[str, dict[str, i32]] = msgspec.field(default_factory=new_dict)
-    """Bits by topic by group; bit 0: the group may not read the topic."""
+    """Bits by topic by group; the bit of value 4 (`PermName.INDEX_PERM_READ`): the group may not read it."""
 
 
 class SubscriptionGroupList(Body):

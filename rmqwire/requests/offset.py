@@ -45,8 +45,9 @@ class UpdateConsumerOffset(TopicRequest):
 
     consumer_group: str
     topic: str
-    queue_id: i32
-    commit_offset: i64
+    queue_id: i32 | None = None
+    """Without it or the offset the answer is INVALID_PARAMETER, not that of other fields that are missing."""
+    commit_offset: i64 | None = None
 
 
 class SearchOffsetByTimestampReply(OffsetReply):

@@ -12,7 +12,7 @@ from .base import TopicRequest
 
 
 class PullMessageReply(Header):
-    """Where to pull next; clients need the first four on every answer, the errors included."""
+    """Where to pull next; an answer that refuses the pull has `forbidden_type` at most."""
 
     suggest_which_broker_id: i64
     next_begin_offset: i64

@@ -126,3 +126,14 @@ def test_the_smallest_offsets_of_others(world: BrokerWorld) -> None:
     header = QueryCorrectionOffset(compare_group="c", topic="T", filter_groups="c")
     assert loads(world.peer().ask(header).body) == {"correctionOffsets": {"0": I64_MAX, "1": 9}}
     assert world.parts.offsets.query("c", "T", 0) == 1
+
+
+def test_a_commit_that_lacks_a_number(world: BrokerWorld) -> None:
+    """29 with the field's name, where other requests without a field are a system error."""
+    peer = world.peer()
+    world.parts.groups.find("g")
+    answer = peer.ask(UpdateConsumerOffset(consumer_group="g", topic="T", queue_id=0))
+    assert (answer.code, answer.remark) == (29, "Offset is null, topic is T")
+    answer = peer.ask(UpdateConsumerOffset(consumer_group="g", topic="T", commit_offset=3))
+    assert (answer.code, answer.remark) == (29, "QueueId is null, topic is T")
+    assert world.parts.offsets.query("g", "T", 0) == -1

@@ -7,7 +7,7 @@ from pathlib import Path
 from protocol.fakes import BrokerWorld
 
 from rmqwire.bodies import TopicConfig
-from rmqwire.requests import CleanUnusedTopic, DeleteExpiredCommitlog
+from rmqwire.requests import CleanExpiredConsumequeue, CleanUnusedTopic, DeleteExpiredCommitlog
 
 
 def test_queues_of_unknown_topics_go(tmp_path: Path) -> None:
@@ -29,4 +29,15 @@ def test_deletion_by_hand_keeps_what_is_new(tmp_path: Path) -> None:
     world.store.clean_expired()
     assert world.store.max_offset("T", 0) == 1
     assert world.store.min_physical_offset == 0
+    world.close()
+
+
+def test_cleaning_queues_by_hand_keeps_their_numbering(tmp_path: Path) -> None:
+    """cleanExpiredCQ goes through all queues again and takes nothing that is still needed."""
+    world = BrokerWorld(tmp_path)
+    world.put("T", 0, b"a", b"b")
+    world.store.clean_expired()
+    assert world.peer().ask(CleanExpiredConsumequeue()).code == 0
+    world.store.clean_expired()
+    assert (world.store.min_offset("T", 0), world.store.max_offset("T", 0)) == (0, 2)
     world.close()

@@ -116,6 +116,8 @@ NEVER_SENT_ABSENT = {
     ("CreateTopicRequestHeader", "order"),  # has a default in Java
     ("GetAllTopicConfigRequestHeader", "topicSeq"),  # 4.x and Go send none of the class's fields
     ("GetAllSubscriptionGroupRequestHeader", "groupSeq"),
+    ("UpdateConsumerOffsetRequestHeader", "queueId"),  # answered with a code of their own
+    ("UpdateConsumerOffsetRequestHeader", "commitOffset"),
 }
 """Fields marked CFNotNull that a request may well be without."""
 
