@@ -2,33 +2,29 @@
 
 Handlers are methods marked `@handles(SomeRequest)` with the signature `(self, request, header)`. `request.connection`
 is the peer, `request.body` the body. One call of `Dispatcher.receive` serves everything that one socket read brought:
-handlers stage what they store, the store commits once, then all answers leave in one write.
+handlers stage what they store, the store commits once (`turn`), then all answers leave in one write.
 """
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from twisted.internet.defer import Deferred
-from twisted.logger import Logger
-
-from rmqwire.codes import ResponseCode, name_of_request
+from rmqwire.codes import ResponseCode
 from rmqwire.command import FLAG_ONEWAY, FLAG_RESPONSE, RemotingCommand, decode_command
 from rmqwire.declare import Header, Role, declaration_of, declarations
 from rmqwire.errors import RequestError, WireError
 
-from .replies import Reply, Result, Staged, encode_reply
+from .answering import settle, unexpected
+from .replies import Reply, Result, Staged
+from .turn import NoBarrier, Turn
 
 if TYPE_CHECKING:
-    from twisted.python.failure import Failure
-
     from rmqwire.frames import Frame
 
     from .remoting import RemotingConnection
+    from .turn import Later, WriteBarrier
 
-_log = Logger()
 H = TypeVar("H", bound=Header)
 S = TypeVar("S")
 
@@ -42,24 +38,6 @@ class Request(RemotingCommand):
     __slots__ = ("connection",)
 
     connection: RemotingConnection
-
-
-class WriteBarrier(Protocol):
-    """What makes staged writes stand, once for all requests of a read."""
-
-    def commit(self) -> None:
-        """Write what was staged.
-
-        Raises:
-            Exception: Nothing of it may be acknowledged.
-        """
-
-
-class NoBarrier:
-    """For servers that store nothing per request."""
-
-    def commit(self) -> None:
-        return None
 
 
 def handles(
@@ -90,7 +68,7 @@ class Dispatcher:
         role: Which declarations apply.
         handlers: Objects whose methods are marked with `handles`.
         barrier: Commits what handlers staged.
-        refused: Codes that this port does not serve although a handler exists (the VIP port).
+        later: `callLater` of the reactor: lets one commit serve all connections that its turn found ready.
 
     Raises:
         ValueError: A code is handled twice, or by a role that does not serve it.
@@ -102,9 +80,10 @@ class Dispatcher:
         handlers: Iterable[object],
         *,
         barrier: WriteBarrier | None = None,
+        later: Later | None = None,
     ) -> None:
         self.role = role
-        self.barrier: WriteBarrier = barrier if barrier is not None else NoBarrier()
+        self._turn = Turn(barrier if barrier is not None else NoBarrier(), later)
         self._table: dict[int, tuple[type[Header], Handler]] = {}
         self.handled_by: dict[int, str] = {}
         declared = declarations(role)
@@ -126,7 +105,8 @@ class Dispatcher:
 
     def without(self, codes: Iterable[int]) -> Dispatcher:
         """Give the same table less some codes, as a second port serves it."""
-        other = Dispatcher(self.role, (), barrier=self.barrier)
+        other = Dispatcher(self.role, ())
+        other._turn = self._turn
         dropped = frozenset(codes)
         other._table = {code: entry for code, entry in self._table.items() if code not in dropped}
         other.handled_by = {code: name for code, name in self.handled_by.items() if code not in dropped}
@@ -158,10 +138,10 @@ class Dispatcher:
             elif result.__class__ is Staged:
                 staged.append((request, result))
             elif result is not None:
-                self._settle(request, result, out)
+                settle(request, result, out)
         if staged:
-            self._commit(staged, out)
-        if out:
+            self._turn.add(connection, staged, out, at_once=error is not None)
+        elif out:
             connection.send(b"".join(out))
         if error is not None:
             raise error
@@ -180,51 +160,7 @@ class Dispatcher:
         except WireError:
             raise
         except Exception as cause:  # noqa: BLE001  one request must not take the connection or the server with it
-            return self._unexpected(request, cause)
-
-    def _commit(self, staged: list[tuple[Request, Staged]], out: list[bytes]) -> None:
-        failed: Exception | None = None
-        try:
-            self.barrier.commit()
-        except Exception as cause:  # noqa: BLE001  every staged request has to be answered
-            failed = cause
-            _log.failure("the store could not write {count} requests", count=len(staged))
-        for request, reply in staged:
-            try:
-                result = reply.finish(failed)
-            except Exception as cause:  # noqa: BLE001
-                result = self._unexpected(request, cause)
-            if result.__class__ is bytes and not request.flag & FLAG_ONEWAY:
-                out.append(result)
-            elif result is not None:
-                self._settle(request, result, out)
-
-    def _settle(self, request: Request, result: Result, out: list[bytes]) -> None:
-        if isinstance(result, Deferred):
-            result.addErrback(self._failed, request)
-            result.addCallback(self._late, request)
-            result.addErrback(lambda failure: _log.failure("a late answer was lost", failure))
-        elif not request.flag & FLAG_ONEWAY:
-            if isinstance(result, Reply):
-                out.append(encode_reply(request.opaque, result))
-            elif isinstance(result, bytes):
-                out.append(result)
-
-    def _late(self, result: Reply | bytes | None, request: Request) -> None:
-        if result is not None and not request.flag & FLAG_ONEWAY:
-            request.connection.send(result if isinstance(result, bytes) else encode_reply(request.opaque, result))
-
-    def _failed(self, failure: Failure, request: Request) -> Reply:
-        cause = failure.value
-        if isinstance(cause, RequestError):
-            return Reply(code=cause.code, remark=cause.remark)
-        return self._unexpected(request, failure.value)
-
-    @staticmethod
-    def _unexpected(request: Request, cause: BaseException | None) -> Reply:
-        trace = "".join(traceback.format_exception(cause)) if cause is not None else ""
-        _log.error("request {name} failed: {trace}", name=name_of_request(request.code), trace=trace)
-        return Reply(code=ResponseCode.SYSTEM_ERROR, remark=f"{type(cause).__name__}: {cause}"[:1024])
+            return unexpected(request, cause)
 
 
 def _decode(frame: Frame) -> Request:

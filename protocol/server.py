@@ -10,6 +10,7 @@ from twisted.logger import Logger
 
 from .remoting import RemotingConnection
 from .sockets import DEFAULT_SOCKETS, SocketSettings
+from .transport import write_promptly
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IAddress, IListeningPort, IReactorTCP, IReactorTime
@@ -87,7 +88,9 @@ class RemotingServer:
         if dispatcher is not None:
             listening.dispatcher = dispatcher
         backlog = self.sockets.backlog
-        listening.begin(self._reactor.listenTCP(port, listening, backlog=backlog, interface=self._bind_address))
+        accepting = self._reactor.listenTCP(port, listening, backlog=backlog, interface=self._bind_address)
+        write_promptly(accepting)
+        listening.begin(accepting)
         self._ports.append(listening)
         return listening
 

@@ -6,7 +6,9 @@ an entry being `key length i16, key | value length i32, value`. Source: `RocketM
 
 from __future__ import annotations
 
+from operator import itemgetter
 from struct import Struct, error
+from typing import Any
 
 from .codes import LANGUAGE_BYTES, LANGUAGES
 from .errors import MalformedHeader
@@ -40,14 +42,7 @@ def decode_binary(header: bytes) -> BinaryHeader:
             at += remark_size
         (ext_size,) = _unpack_length(header, at)
         at += 4
-        if ext_size:
-            ext_bytes = _take(header, at, ext_size)
-            try:
-                ext = _decode_ext(ext_bytes, "strict")
-            except UnicodeDecodeError:
-                ext = _decode_ext(ext_bytes, "replace")
-        else:
-            ext = None
+        ext = read_ext_bytes(_take(header, at, ext_size)) if ext_size else None
     except error as cause:
         raise MalformedHeader(f"binary header of {len(header)} bytes: {cause}") from cause
     return (
@@ -65,6 +60,73 @@ def _take(data: bytes, at: int, size: int) -> bytes:
     if size < 0 or at + size > len(data):
         raise MalformedHeader(f"binary header of {len(data)} bytes holds a field of {size} bytes at {at}")
     return data[at : at + size]
+
+
+class _Shape:
+    """Where keys and values stand in ext fields of one length, remembered from a header that was read entry by entry.
+
+    A client's headers differ in values and seldom in lengths. All bytes that are no values (lengths and keys) make one
+    big number under a mask, and so does the high bit of each byte of a value: one comparison proves that another header
+    has the same entries, of the same lengths, in ASCII.
+    """
+
+    __slots__ = ("expected", "keys", "mask", "values")
+
+    def __init__(self, data: bytes, entries: list[tuple[str, int, int]]) -> None:
+        mask = bytearray(b"\xff" * len(data))
+        for _, begin, end in entries:
+            mask[begin:end] = b"\x80" * (end - begin)
+        self.mask = int.from_bytes(mask, "big")
+        self.expected = int.from_bytes(data, "big") & self.mask
+        self.keys = [key for key, _, _ in entries]
+        self.values: Any = itemgetter(*[slice(begin, end) for _, begin, end in entries])
+
+
+_SHAPES_OF_SIZE_MAX = 4
+_SIZES_MAX = 1024
+_SHAPED_BYTES_MAX = 1024
+_shapes: dict[int, list[_Shape]] = {}
+
+
+def read_ext_bytes(data: bytes) -> dict[str, str]:
+    """Read the ext fields of a binary header.
+
+    Raises:
+        MalformedHeader, struct.error: Lengths that leave the header.
+    """
+    shapes = _shapes.get(len(data))
+    if shapes is not None:
+        number = int.from_bytes(data, "big")
+        for shape in shapes:
+            if number & shape.mask == shape.expected:
+                return dict(zip(shape.keys, shape.values(str(data, "latin-1")), strict=True))
+    try:
+        ext = _decode_ext(data, "strict")
+    except UnicodeDecodeError:
+        return _decode_ext(data, "replace")
+    if (shapes is None or len(shapes) < _SHAPES_OF_SIZE_MAX) and len(data) <= _SHAPED_BYTES_MAX:
+        _remember_shape(data, ext)
+    return ext
+
+
+def _remember_shape(data: bytes, ext: dict[str, str]) -> None:
+    """Note where the entries of `data`, which read as `ext`, stand; not if any value is not ASCII."""
+    if len(ext) < 2 or not all(map(str.isascii, ext.values())):
+        return
+    entries = []
+    at, end = 0, len(data)
+    for key, value in ext.items():
+        size = len(value)
+        head = _ENTRY.pack(len(key.encode())) + key.encode() + _LENGTH.pack(size)
+        at += len(head)
+        if data[at - len(head) : at] != head:  # an entry without a value, or a key that comes twice
+            return
+        entries.append((key, at, at + size))
+        at += size
+    if at == end:
+        if len(_shapes) >= _SIZES_MAX:
+            _shapes.clear()
+        _shapes.setdefault(len(data), []).append(_Shape(data, entries))
 
 
 def _decode_ext(data: bytes, errors: str) -> dict[str, str]:

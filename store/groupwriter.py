@@ -33,6 +33,8 @@ from .keyindex import BUILD_AFTER, KeyIndex
 from .options import StoreOptions
 from .queuetable import TAIL_WRITE_BYTES, ConsumeQueues
 
+CommitCallback = Callable[[Exception | None], None]
+
 ArrivalCallback = Callable[[str, int, int, Sequence[int]], None]
 """(topic, queue id, the queue's new max offset, tags codes of the new messages), once per queue and commit."""
 
@@ -102,6 +104,7 @@ class GroupWriter:
         self._keyed: list[KeyedMessage] = []
         self._group_timestamp = 0
         self._last_timestamp = 0
+        self._watchers: list[CommitCallback] = []
         self.put_count = 0
         """Messages written since the store was opened."""
 
@@ -323,6 +326,7 @@ class GroupWriter:
         """
         parts = self._parts
         if not parts and not self._pieces:
+            self._tell(None)
             return
         log = self.log
         try:
@@ -332,6 +336,7 @@ class GroupWriter:
                 log.write(self._part_begin, b"".join(parts))
         except WriteFailed as error:
             self._write_failed(error)
+            self._tell(error)
             raise
         log.wrote_offset = self._part_begin = self._position
         self._last_timestamp = self._group_timestamp
@@ -359,6 +364,20 @@ class GroupWriter:
         if on_arrival is not None:
             for queue, tags in arrived:
                 on_arrival(queue.topic, queue.queue_id, queue.max_offset, tags)
+        self._tell(None)
+
+    def when_committed(self, told: CommitCallback) -> None:
+        """Tell, once, how the next commit ended, whoever calls it: with None, or with its error.
+
+        What is staged belongs to the next commit, so those who stage and leave the commit to others need this.
+        """
+        self._watchers.append(told)
+
+    def _tell(self, error: Exception | None) -> None:
+        if self._watchers:
+            watchers, self._watchers = self._watchers, []
+            for told in watchers:
+                told(error)
 
     def _take_keys(self) -> None:
         index = self.index

@@ -99,7 +99,9 @@ class Broker:
                 self.parts = BrokerParts(
                     self.options, self.store, self._reactor, self.run_in_thread, self.address, levels
                 )
-                main.dispatcher = Dispatcher(Role.BROKER, self.parts.handlers, barrier=self.store)
+                main.dispatcher = Dispatcher(
+                    Role.BROKER, self.parts.handlers, barrier=self.store, later=self._reactor.callLater
+                )
                 vip.dispatcher = main.dispatcher.without(VIP_REFUSED)
             except BaseException:
                 self._threads.stop()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from twisted.internet.defer import Deferred
 
@@ -54,9 +56,16 @@ class Barrier:
     def __init__(self, log: list[str], failure: Exception | None = None) -> None:
         self.log = log
         self.failure = failure
+        self.waiting: list[Callable[[Exception | None], None]] = []
+
+    def when_committed(self, told: Callable[[Exception | None], None]) -> None:
+        self.waiting.append(told)
 
     def commit(self) -> None:
         self.log.append("commit")
+        waiting, self.waiting = self.waiting, []
+        for told in waiting:
+            told(self.failure)
         if self.failure is not None:
             raise self.failure
 
