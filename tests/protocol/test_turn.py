@@ -13,7 +13,6 @@ from rmqwire.declare import Role
 from .test_dispatch import Barrier, Sends, send_v2
 from .wiring import Wire, connected, sent
 
-
 Peer = tuple[RemotingConnection, Wire]
 
 
