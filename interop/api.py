@@ -288,6 +288,23 @@ class Api:
         )
         return consumer
 
+    def schedule_pull(self, namesrv: str, topic: str, version: str = NEWEST, **more: object) -> Consumer:
+        """Start a MQPullConsumerScheduleService."""
+        arguments = {"group": self.fresh("CG"), "namesrv": namesrv, "topic": topic, **more}
+        consumer: Consumer = self._keep(Consumer(self.drivers.get(version), "schedule_pull", **arguments))
+        return consumer
+
+    def lite_assign(
+        self, namesrv: str, topic: str, queue_ids: list[int], version: str = NEWEST, **more: object
+    ) -> Consumer:
+        """Start a lite pull consumer of chosen queues that commits only when told; `lite_seek` and others steer it."""
+        arguments = {
+            "group": self.fresh("CG"), "namesrv": namesrv, "topic": topic, "broker": "broker-a", "queue_ids": queue_ids,
+            **more,
+        }  # fmt: skip
+        consumer: Consumer = self._keep(Consumer(self.drivers.get(version), "lite_assign", **arguments))
+        return consumer
+
     def mqadmin(self, namesrv: str, subcommand: str, *arguments: str, version: str = NEWEST) -> str:
         """Run a mqadmin subcommand by its official entry point and return what it prints on both streams."""
         answer = self.drivers.get(version).call("mqadmin", args=[subcommand, *arguments, "-n", namesrv])

@@ -30,7 +30,7 @@ final class Consumers {
 
     private static Map<String, Object> pushConsumer(Args args) throws Exception {
         final String name = args.text("name");
-        DefaultMQPushConsumer consumer = new DefaultMQPushConsumer(args.text("group"));
+        DefaultMQPushConsumer consumer = Settings.make(DefaultMQPushConsumer.class, args);
         consumer.setNamesrvAddr(args.text("namesrv"));
         consumer.setInstanceName(name);
         consumer.setConsumeFromWhere(from(args.text("from", "first")));
@@ -45,6 +45,7 @@ final class Consumers {
         consumer.setUnitMode(args.flag("unit_mode"));
         consumer.setConsumeThreadMin(4);
         consumer.setConsumeThreadMax(4);
+        Settings.apply(consumer, args);
         subscribe(consumer, args);
         final long pauseMs = args.number("pause_ms", 0);
         final long fail = args.number("fail", 0);

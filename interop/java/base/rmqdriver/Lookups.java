@@ -30,6 +30,7 @@ final class Lookups {
         DefaultMQPullConsumer consumer = new DefaultMQPullConsumer(args.text("group"));
         consumer.setNamesrvAddr(args.text("namesrv"));
         consumer.setInstanceName(name);
+        Settings.apply(consumer, args);
         consumer.start();
         Driver.STARTED.put(name, consumer);
         return Driver.line("started", "name", name, "client_id", consumer.buildMQClientId());

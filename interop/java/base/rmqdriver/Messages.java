@@ -55,6 +55,7 @@ final class Messages {
         told.put("tag", message.getTags());
         told.put("keys", message.getKeys());
         told.put("flag", message.getFlag());
+        told.put("sys_flag", message.getSysFlag());
         told.put("properties", message.getProperties());
         told.put("msg_id", message.getMsgId());
         told.put("offset_msg_id", get(message, "getOffsetMsgId"));

@@ -28,7 +28,7 @@ final class Producers {
 
     private static Map<String, Object> producer(Args args) throws Exception {
         String name = args.text("name");
-        DefaultMQProducer producer = new DefaultMQProducer(args.text("group"));
+        DefaultMQProducer producer = Settings.make(DefaultMQProducer.class, args);
         producer.setNamesrvAddr(args.text("namesrv"));
         producer.setInstanceName(name);
         producer.setSendMsgTimeout(args.integer("timeout_ms", 15000));
@@ -39,6 +39,7 @@ final class Producers {
         if (args.has("vip")) {
             producer.getClass().getMethod("setVipChannelEnabled", boolean.class).invoke(producer, args.flag("vip"));
         }
+        Settings.apply(producer, args);
         producer.start();
         Driver.STARTED.put(name, producer);
         return Driver.line("started", "name", name, "client_id", producer.buildMQClientId(),

@@ -19,6 +19,7 @@ final class LitePulls {
         final DefaultLitePullConsumer consumer = new DefaultLitePullConsumer(args.text("group"));
         consumer.setNamesrvAddr(args.text("namesrv"));
         consumer.setInstanceName(name);
+        Settings.apply(consumer, args);
         if (args.text("from", "first").equals("first")) {
             consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
         }

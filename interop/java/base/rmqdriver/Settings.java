@@ -1,0 +1,57 @@
+package rmqdriver;
+
+import java.lang.reflect.InvocationTargetException;
+import java.lang.reflect.Method;
+import java.util.Map;
+
+/** Clients with options that not every version has: "trace", "trace_topic", and "set", a map of setters and their values. */
+final class Settings {
+    private Settings() {
+    }
+
+    /** A client of a group, which is traced where the command says so. */
+    static <T> T make(Class<T> type, Args args) throws Exception {
+        String group = args.text("group");
+        if (!args.flag("trace")) {
+            return type.getConstructor(String.class).newInstance(group);
+        }
+        return type.getConstructor(String.class, boolean.class, String.class)
+            .newInstance(group, true, args.has("trace_topic") ? args.text("trace_topic") : null);
+    }
+
+    static void apply(Object client, Args args) throws Exception {
+        if (args.has("set")) {
+            for (Map.Entry<String, Object> entry : args.map("set").entrySet()) {
+                set(client, entry.getKey(), entry.getValue());
+            }
+        }
+    }
+
+    private static void set(Object client, String setter, Object value) throws Exception {
+        for (Method method : client.getClass().getMethods()) {
+            if (method.getName().equals(setter) && method.getParameterTypes().length == 1) {
+                try {
+                    method.invoke(client, as(method.getParameterTypes()[0], value));
+                } catch (InvocationTargetException thrown) {
+                    throw (Exception) thrown.getCause();
+                }
+                return;
+            }
+        }
+        throw new IllegalArgumentException("this client version has no " + setter);
+    }
+
+    @SuppressWarnings({"unchecked", "rawtypes"})
+    private static Object as(Class<?> type, Object value) {
+        if (type == int.class) {
+            return ((Number) value).intValue();
+        }
+        if (type == long.class) {
+            return ((Number) value).longValue();
+        }
+        if (type.isEnum()) {
+            return Enum.valueOf((Class<Enum>) type, value.toString());
+        }
+        return value;
+    }
+}
