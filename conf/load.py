@@ -39,6 +39,7 @@ class BrokerOptions:
         file: the properties file, if there is one.
         extra: unknown keys of the file, which the official servers keep and print.
         notices: what the person who wrote the configuration should know, one line each.
+        source: where each value that is no default was written, by key: for what only turns out wrong when it is used.
     """
 
     GROUPS: tuple[type[OptionGroup], ...] = (
@@ -57,6 +58,7 @@ class BrokerOptions:
         self.store = MessageStoreConfig(surroundings, values.get(MessageStoreConfig))
         self.auth = AuthConfig(surroundings, values.get(AuthConfig))
         self.file = file
+        self.source = reading.source
         self.extra = reading.extra
         self.notices = reading.notices
         self._adjust(reading)

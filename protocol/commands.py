@@ -8,15 +8,8 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
-
-if TYPE_CHECKING:
-    pass
-
-EXIT_CONF = 2
-EXIT_START = 1
 
 _config = click.option(
     "-c", "--configFile", "config_file", type=click.Path(path_type=Path), help="Properties file of the server."
@@ -105,11 +98,18 @@ def rmqd_broker(
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @click.option("--limit", type=click.IntRange(1), default=None, help="Stop after so many entries.")
-def dump(path: Path, as_json: bool, limit: int | None) -> None:
+@click.option(
+    "--slots",
+    type=click.IntRange(1),
+    default=5_000_000,
+    show_default=True,
+    help="Slots of an index file (maxHashSlotNum of its broker).",
+)
+def dump(path: Path, as_json: bool, limit: int | None, slots: int) -> None:
     """Print what a store file holds: commit log, consume queue, index file, checkpoint or config file."""
     from .dump_command import run_dump
 
-    run_dump(path, as_json, limit)
+    run_dump(path, as_json, limit, slots)
 
 
 @rmqd.command("shutdown")

@@ -20,6 +20,26 @@ def host_bytes(ip: str, port: int) -> bytes:
     return encode_host(str(getattr(address, "ipv4_mapped", None) or address), port)
 
 
+def numeric_address(host: str) -> str:
+    """Give an address itself, or the first one of a name, as Java looks `brokerIP1` up for the records.
+
+    Raises:
+        OSError: The name is not known.
+    """
+    for family in (socket.AF_INET, socket.AF_INET6):
+        try:
+            socket.inet_pton(family, host)
+        except (OSError, ValueError):
+            continue
+        return host
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except UnicodeError as cause:  # an empty or too long part between dots
+        raise OSError(f"{host!r} is no name") from cause
+    found.sort(key=lambda entry: entry[0] != socket.AF_INET)  # records of old clients have four bytes for it
+    return str(found[0][4][0])
+
+
 def parse_address(text: str, default_port: int) -> tuple[str, int]:
     """Split `host:port`, `[v6]:port` or `host`.
 
@@ -27,7 +47,7 @@ def parse_address(text: str, default_port: int) -> tuple[str, int]:
         ValueError: The port is not a number between 0 and 65535.
     """
     host, _, port = text.rpartition(":")
-    if not host or (":" in host and not host.startswith("[")):
+    if not host or text.endswith("]") or (":" in host and not host.startswith("[")):
         return text.strip("[]"), default_port
     number = int(port)
     if not 0 <= number <= 65535:

@@ -171,7 +171,8 @@ def _run(start: Callable[[], Awaitable[list[Callable[[], Awaitable[None]]]]]) ->
             stops.extend(await start())
             _settle_memory()
         except CannotListenError as cause:
-            failed.append((f"cannot listen on port {cause.port}: {cause.socketError}", EXIT_START))
+            reason = getattr(cause.socketError, "strerror", None) or cause.socketError
+            failed.append((f"cannot listen on {cause.interface or '*'}:{cause.port}: {reason}", EXIT_START))
         except (StoreError, OSError) as cause:
             failed.append((str(cause), EXIT_START))
         except ConfError as wrong:

@@ -67,7 +67,8 @@ def list_files(files: Files, folder: str, size: int, key: str) -> list[int]:
 def check_length(path: str, length: int, size: int, key: str) -> None:
     """Raise `StoreDamaged` for a file that was made with another setting; as official brokers, which do not start."""
     if length != size:
-        raise StoreDamaged(f"the file has {length} bytes, but {key} is {size}: set it as the files are", file=path)
+        text = f"the file has {length} bytes, but {key} is {size}: it was made with another value, or is damaged"
+        raise StoreDamaged(text, file=path)
 
 
 def make_file(files: Files, path: str, size: int) -> int:

@@ -14,6 +14,8 @@ from zlib import crc32
 
 from construct import ConstructError  # type: ignore[import-untyped]
 
+from rmqwire.dialect import BeanMap, loads
+from rmqwire.errors import MalformedBody
 from rmqwire.layouts import (
     BLANK,
     CHECKPOINT,
@@ -41,12 +43,12 @@ _SLOTS_READ = 16_384
 
 
 def dump_file(path: str, *, slot_num: int = 5_000_000, kind: str | None = None) -> Iterator[Values]:
-    """The content of one file, in JSON-able dictionaries, each with its `kind` and `position` (bytes in the file).
+    """The content of one file, in JSON-able dictionaries, each with its `kind`; binary ones also with the `position`.
 
     Args:
-        path: a file under `commitlog`, `consumequeue/<topic>/<queue>` or `index`, or `checkpoint`.
+        path: a file under `commitlog`, `consumequeue/<topic>/<queue>`, `index` or `config`, or `checkpoint`.
         slot_num: `maxHashSlotNum` of an index file.
-        kind: `commitlog`, `consumequeue`, `index` or `checkpoint`, when the path does not say it.
+        kind: `commitlog`, `consumequeue`, `index`, `checkpoint` or `config`, when the path does not say it.
 
     Raises:
         StoreError: the file cannot be read, or what it is cannot be told.
@@ -67,7 +69,7 @@ def file_kind(path: str) -> str:
     """What a file is, by its name and place.
 
     Raises:
-        StoreError: it is none of a store's binary files.
+        StoreError: it is none of a store's files.
     """
     full = os.path.abspath(path)
     name = os.path.basename(full)
@@ -78,7 +80,10 @@ def file_kind(path: str) -> str:
         return "index"
     if name.isdigit() and len(name) == 20:
         return "consumequeue" if folder.isdigit() else "commitlog"
-    raise StoreError("neither a commit log, consume queue or index file nor a checkpoint by its name", file=path)
+    if folder == "config" or name.removesuffix(".bak").endswith(".json"):
+        return "config"
+    text = "neither a commit log, consume queue, index or config file nor a checkpoint by its name and folder"
+    raise StoreError(text, file=path)
 
 
 def _plain(container: Any) -> Values:
@@ -176,9 +181,7 @@ def _index(fd: int, slot_num: int) -> Iterator[Values]:
     size = os.fstat(fd).st_size
     entries_at = _INDEX_HEADER_BYTES + slot_num * _SLOT_BYTES
     if size < entries_at:
-        yield _damage(
-            0, f"{size} bytes cannot hold {slot_num} slots; give the number that the store is configured with"
-        )
+        yield _damage(0, f"{size} bytes cannot hold {slot_num} slots; give the maxHashSlotNum of its broker")
         return
     header = _plain(INDEX_HEADER.parse(os.pread(fd, _INDEX_HEADER_BYTES, 0)))
     yield {"kind": "index_header", "position": 0, **header}
@@ -228,6 +231,35 @@ def _checkpoint(fd: int, path: str) -> Iterator[Values]:
         yield {"kind": "checkpoint_mark", "position": 4096 - len(mark), **found, "crc_right": right}
 
 
+def _config(fd: int, path: str) -> Iterator[Values]:
+    """One entry for each member of the tables in a state file, and one for what is no table."""
+    try:
+        tree = loads(os.pread(fd, os.fstat(fd).st_size, 0))
+    except MalformedBody as error:
+        yield _damage(0, f"not what the broker writes: {error}")
+        return
+    if not isinstance(tree, dict):
+        yield {"kind": "value", "value": _jsonable(tree)}
+        return
+    for name, value in tree.items():
+        if isinstance(value, dict) and name != "dataVersion":
+            for key, member in value.items():
+                yield {"kind": str(name), "key": key, "value": _jsonable(member)}
+        else:
+            yield {"kind": str(name), "value": _jsonable(value)}
+
+
+def _jsonable(value: Any) -> Any:
+    """A value without maps whose keys are objects, which become lists of pairs."""
+    if isinstance(value, BeanMap):
+        return [[_jsonable(key), _jsonable(member)] for key, member in value.pairs]
+    if isinstance(value, dict):
+        return {str(key): _jsonable(member) for key, member in value.items()}
+    if isinstance(value, list):
+        return [_jsonable(member) for member in value]
+    return value
+
+
 def _damage(position: int, text: str) -> Values:
     return {"kind": "damage", "position": position, "remark": text}
 
@@ -236,4 +268,5 @@ _DUMPS: dict[str, Callable[[int, str], Iterator[Values]]] = {
     "commitlog": _commit_log,
     "consumequeue": _consume_queue,
     "checkpoint": _checkpoint,
+    "config": _config,
 }

@@ -32,9 +32,13 @@ async def listen_pair(server: RemotingServer, port: int) -> tuple[Listening, Lis
     for tries_left in reversed(range(1 if port else _FREE_PAIR_TRIES)):
         main = server.listen(port)
         try:
-            return main, server.listen(main.port - VIP_DISTANCE)
-        except CannotListenError:
+            # as Java: below 0 there is no port, so any
+            return main, server.listen(max(main.port - VIP_DISTANCE, 0))
+        except CannotListenError as cause:
             await main.stop()
             if not tries_left:
-                raise
+                reason = getattr(cause.socketError, "strerror", None) or cause.socketError
+                told = f"{reason} (the VIP port, {VIP_DISTANCE} below listenPort {main.port})"
+                again = CannotListenError(cause.interface, cause.port, OSError(0, told))  # type: ignore[no-untyped-call]
+                raise again from cause
     raise AssertionError("unreachable")

@@ -17,7 +17,6 @@ from rmqd.protocol.filter import BloomLayout
 from rmqd.protocol.sockets import client_sockets
 from rmqd.store.statefile import StateFile
 from rmqwire.declare import Role
-from rmqwire.message import encode_host
 
 from .clients import ConsumerRegistry, ProducerRegistry
 from .delay_delivery import DelayedDelivery
@@ -162,7 +161,7 @@ class BrokerParts:
         self.reply_settings = ReplySettings(broker.store_reply_message_enable)
         self.transaction_settings = TransactionSettings()
         self.transaction_settings.follow(options)
-        self.transactions = self._transactions(reactor, address)
+        self.transactions = self._transactions(reactor)
         self.pull_settings = PullSettings(
             long_polling_enable=broker.long_polling_enable,
             short_polling_time_ms=broker.short_polling_time_mills,
@@ -210,8 +209,7 @@ class BrokerParts:
             old_name_servers=broker.compatible_with_old_name_srv,
         )
 
-    def _transactions(self, reactor: Any, address: str) -> Transactions:
-        ip, _, port = address.rpartition(":")
+    def _transactions(self, reactor: Any) -> Transactions:
         return Transactions(
             self.store,
             self.topics,
@@ -222,7 +220,7 @@ class BrokerParts:
             self.transaction_settings,
             self.send_settings,
             self.stats,
-            Address(self.options.broker.broker_name, encode_host(ip, int(port))),
+            Address(self.options.broker.broker_name, self.store.options.store_host),
             reactor,
             wall_clock_ms,
             self._run_in_thread,
@@ -230,8 +228,7 @@ class BrokerParts:
 
     def _handlers(self, address: str) -> list[object]:
         broker = self.options.broker
-        ip, _, port = address.rpartition(":")
-        host = encode_host(ip, int(port))
+        host = self.store.options.store_host
         replies = SendReplies(host, broker.region_id, broker.trace_on)
         sync_flush = self.options.store.flush_disk_type is FlushDiskType.SYNC_FLUSH
         return [

@@ -16,6 +16,7 @@ from twisted.python.threadpool import ThreadPool
 
 from rmqd.protocol.clocks import wall_clock_ms
 from rmqd.protocol.dispatch import Dispatcher
+from rmqd.protocol.hosts import numeric_address
 from rmqd.protocol.server import RemotingServer
 from rmqd.protocol.sockets import server_sockets
 from rmqd.store.messagestore import MessageStore
@@ -87,7 +88,7 @@ class Broker:
         try:
             levels = DelayLevels(self.options.store.message_delay_level)
             self.store = MessageStore(
-                store_options(self.options, encode_host(ip, self.port)),
+                store_options(self.options, encode_host(self._record_ip(ip), self.port)),
                 wall_clock_ms=wall_clock_ms,
                 delivery_time_ms=levels.deliver_at_ms,
             )
@@ -115,6 +116,13 @@ class Broker:
         self.parts.transactions.begin()
         self._upkeep.begin(self._reactor)
         await self.parts.registration.start()
+
+    def _record_ip(self, ip: str) -> str:
+        """Give the address that records hold; `brokerIP1` may be a name, which clients are then told as it is."""
+        try:
+            return numeric_address(ip)
+        except OSError as cause:
+            raise self.options.source["brokerIP1"].wrong("an address, or a name that can be looked up") from cause
 
     async def stop(self) -> None:
         """Stop accepting, answer what is in hand, write everything down, and leave the name servers."""

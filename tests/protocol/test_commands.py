@@ -1,0 +1,321 @@
+"""What a person sees who gives a command something wrong: one clear line, an exit code, never a traceback.
+
+The commands run as processes of their own: it is about what is on standard output and error in the end.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from click.testing import CliRunner
+
+from rmqd.protocol.commands import mqshutdown, rmqd
+from rmqd.protocol.shutdown import run_shutdown
+
+RUN = "import sys; from rmqd.protocol.commands import rmqd; sys.argv[0] = 'rmqd'; rmqd()"
+LOCAL = ("--bind", "127.0.0.1", "--address", "127.0.0.1")
+
+
+class Ended(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+def arguments(folder: Path, *words: str) -> list[str]:
+    return [sys.executable, "-c", RUN, *words, "--log-dir", str(folder / "logs")]
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """Nothing of the person's own, in particular not the home folder."""
+    kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "COVERAGE_PROCESS_START") if name in os.environ}
+    return {**kept, "HOME": str(folder / "home")}
+
+
+def run(folder: Path, *words: str) -> Ended:
+    """Run a command that is to end by itself."""
+    done = subprocess.run(
+        arguments(folder, *words), cwd=folder, env=environment(folder), capture_output=True, text=True, timeout=30
+    )
+    return Ended(done.returncode, done.stdout, done.stderr)
+
+
+def up(folder: Path, *words: str) -> Ended:
+    return run(folder, "up", "--data", str(folder / "data"), "--namesrv-port", "0", "--port", "0", *LOCAL, *words)
+
+
+def one_line(ended: Ended) -> str:
+    assert ended.out == ""
+    assert ended.err.count("\n") == 1, ended.err
+    assert "Traceback" not in ended.err
+    return ended.err.rstrip("\n")
+
+
+@pytest.fixture
+def taken() -> int:
+    """A port that is in use."""
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        yield holder.getsockname()[1]
+
+
+class TestBadInput:
+    def test_port_in_use(self, tmp_path: Path, taken: int) -> None:
+        ended = up(tmp_path, "--port", str(taken))
+        assert ended.code == 1
+        assert one_line(ended) == f"cannot listen on 127.0.0.1:{taken}: Address already in use"
+
+    def test_vip_port_in_use(self, tmp_path: Path, taken: int) -> None:
+        """Nobody named that port, so it is said where it comes from."""
+        ended = up(tmp_path, "--port", str(taken + 2))
+        assert ended.code == 1
+        assert one_line(ended) == (
+            f"cannot listen on 127.0.0.1:{taken}: Address already in use (the VIP port, 2 below listenPort {taken + 2})"
+        )
+
+    def test_port_of_the_name_server_in_use(self, tmp_path: Path, taken: int) -> None:
+        ended = up(tmp_path, "--namesrv-port", str(taken))
+        assert (ended.code, one_line(ended)) == (1, f"cannot listen on 127.0.0.1:{taken}: Address already in use")
+
+    def test_interface_that_is_none(self, tmp_path: Path) -> None:
+        ended = up(tmp_path, "--bind", "192.0.2.77")
+        assert ended.code == 1
+        assert one_line(ended) == "cannot listen on 192.0.2.77:0: Cannot assign requested address"
+
+    def test_address_that_is_none(self, tmp_path: Path) -> None:
+        """A label of more than 63 letters: no resolver has to be asked."""
+        ended = up(tmp_path, "--address", "x" * 64)
+        assert ended.code == 2
+        expected = "an address, or a name that can be looked up"
+        assert one_line(ended) == f"command line: brokerIP1: expected {expected}, got '{'x' * 64}'"
+
+    def test_locked_folder(self, tmp_path: Path) -> None:
+        (tmp_path / "data" / "store").mkdir(parents=True)
+        lock = tmp_path / "data" / "store" / "lock"
+        with lock.open("w") as held:
+            fcntl.lockf(held, fcntl.LOCK_EX, 1, 0)
+            ended = up(tmp_path)
+        assert (ended.code, one_line(ended)) == (1, f"another process has this store open [{lock}]")
+
+    @pytest.mark.parametrize("below", ["", "/below"])
+    def test_folder_that_cannot_be_made(self, tmp_path: Path, below: str) -> None:
+        (tmp_path / "data").touch()
+        ended = up(tmp_path, "--data", f"{tmp_path}/data{below}")
+        assert ended.code == 1
+        assert "Not a directory" in one_line(ended)
+        assert f"[{tmp_path}/data" in ended.err
+
+    def test_log_folder_that_cannot_be_made(self, tmp_path: Path) -> None:
+        (tmp_path / "logs").touch()
+        ended = up(tmp_path)
+        assert (ended.code, one_line(ended)) == (1, f"cannot write the log folder {tmp_path}/logs: File exists")
+
+    @pytest.mark.parametrize("name", ["topics.json", "consumerOffset.json", "subscriptionGroup.json"])
+    def test_state_file_of_garbage(self, tmp_path: Path, name: str) -> None:
+        config = tmp_path / "data" / "store" / "config"
+        config.mkdir(parents=True)
+        (config / name).write_bytes(b"\x00\xff garbage")
+        ended = up(tmp_path)
+        assert ended.code == 1
+        assert str(config / name) in one_line(ended)
+        assert (config / name).read_bytes() == b"\x00\xff garbage"
+
+    def test_store_with_other_lengths(self, tmp_path: Path) -> None:
+        log = tmp_path / "data" / "store" / "commitlog" / ("0" * 20)
+        log.parent.mkdir(parents=True)
+        log.write_bytes(bytes(4096))
+        ended = up(tmp_path)
+        assert ended.code == 1
+        assert one_line(ended) == (
+            "the file has 4096 bytes, but mappedFileSizeCommitLog is 1073741824: "
+            f"it was made with another value, or is damaged [{log}]"
+        )
+
+    @pytest.mark.parametrize("role", ["broker", "namesrv"])
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [
+            ("\nlistenPort=70000\n", "{file}:2: listenPort: expected a number from 0 to 65535, got '70000'"),
+            ("listenPort=abc\n", "{file}:1: listenPort: expected a whole number, got 'abc'"),
+            (None, "{file}: expected a readable properties file, got No such file or directory"),
+        ],
+    )
+    def test_wrong_configuration(self, tmp_path: Path, role: str, text: str | None, said: str) -> None:
+        file = tmp_path / "some.conf"
+        if text is not None:
+            file.write_text(text)
+        ended = run(tmp_path, role, "-c", str(file))
+        assert (ended.code, one_line(ended)) == (2, said.format(file=file))
+
+    def test_wrong_name_servers(self, tmp_path: Path) -> None:
+        ended = run(tmp_path, "broker", "-n", "nonsense")
+        assert ended.code == 2
+        expected = "addresses as host:port;host:port"
+        assert one_line(ended) == f"command line: namesrvAddr: expected {expected}, got 'nonsense'"
+
+    @pytest.mark.parametrize("words", [("up", "--prot", "1"), ("broker", "-z"), ("upp",)])
+    def test_unknown_option(self, tmp_path: Path, words: tuple[str, ...]) -> None:
+        done = CliRunner().invoke(rmqd, words)
+        assert done.exit_code == 2
+        assert re.search(r"Error: No such (option|command) '\S+'", done.output)
+
+
+class TestServing:
+    def test_up_says_how_to_send_and_ends_in_order(self, tmp_path: Path) -> None:
+        """The ready line, then the first steps; SIGTERM leaves no abort file and exits 0; an unknown key is told."""
+        conf = tmp_path / "some.conf"
+        conf.write_text("fileReservedTimes=48\n")
+        words = ("up", "--data", "data", "--namesrv-port", "0", "--port", "0", *LOCAL, "-c", str(conf))
+        with subprocess.Popen(
+            arguments(tmp_path, *words),
+            cwd=tmp_path,
+            env=environment(tmp_path),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            assert process.stdout is not None
+            lines = [process.stdout.readline() for _ in range(7)]
+            assert (tmp_path / "data" / "store" / "abort").exists()
+            process.send_signal(signal.SIGTERM)
+            rest, err = process.communicate(timeout=30)
+        assert process.returncode == 0
+        assert rest == ""
+        assert err == f"{conf}:1: unknown key fileReservedTimes; the nearest known key is fileReservedTime\n"
+        found = re.search(r"address (127\.0\.0\.1:\d+)$", lines[0])
+        assert found is not None, lines
+        address = found[1]
+        assert lines[0].startswith("The Name Server boot success. serializeType=JSON")
+        assert re.match(rf"The broker\[\S+, 127\.0\.0\.1:\d+\] boot success\. .*name server is {address}$", lines[1])
+        assert lines[2].startswith("Ready.")
+        assert lines[3] == f"  export NAMESRV_ADDR={address}\n"
+        assert lines[4].endswith("org.apache.rocketmq.example.quickstart.Producer\n")
+        assert not (tmp_path / "data" / "store" / "abort").exists()
+        assert (tmp_path / "logs" / "broker.log").stat().st_size > 0
+        assert not (tmp_path / "home").exists(), "nothing is written where nobody asked"
+
+    def test_options_are_printed(self, tmp_path: Path) -> None:
+        """`mqbroker -p` prints all of them as key=value, `-m` those that official brokers call important."""
+        everything, important = run(tmp_path, "broker", "-p"), run(tmp_path, "broker", "-m")
+        assert everything.code == important.code == 0
+        assert everything.err == important.err == ""
+        lines = set(everything.out.splitlines())
+        assert {"listenPort=10911", "flushDiskType=ASYNC_FLUSH", "fileReservedTime=72"} <= lines
+        assert set(important.out.splitlines()) < lines
+        assert "flushDiskType=ASYNC_FLUSH" in important.out
+        assert not (tmp_path / "logs").exists(), "printing starts nothing"
+
+
+class TestShutdown:
+    # Never against the real /proc: it would stop the brokers of whoever runs the tests.
+
+    def proc(self, folder: Path, **command_lines: str) -> Path:
+        for pid, line in command_lines.items():
+            entry = folder / pid.removeprefix("p")
+            entry.mkdir()
+            (entry / "cmdline").write_bytes(line.replace(" ", "\0").encode() + b"\0")
+        return folder
+
+    def test_nothing_runs(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """The official script's line and exit code (-1)."""
+        proc = self.proc(tmp_path, p999999="python -c broker", p999998="vim mqbroker")
+        assert run_shutdown("broker", proc) == 255
+        assert capsys.readouterr().out == "No mqbroker running.\n"
+
+    def test_servers_of_the_role_are_stopped(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        proc = self.proc(
+            tmp_path,
+            p999990="/usr/bin/python3.11 /opt/bin/mqbroker -n a:1",
+            p999991="rmqd broker",
+            p999992="mqnamesrv",
+            p999993="python /opt/bin/rmqd up",
+        )
+        ended: list[tuple[int, int]] = []
+        monkeypatch.setattr(os, "kill", lambda pid, number: ended.append((pid, number)))
+        assert run_shutdown("broker", proc) == 0
+        assert sorted(ended) == [(999990, signal.SIGTERM), (999991, signal.SIGTERM)]
+        first, second = capsys.readouterr().out.splitlines()
+        assert re.fullmatch(r"The mqbroker\(99999[01] 99999[01]\) is running\.\.\.", first)
+        assert re.fullmatch(r"Send shutdown request to mqbroker\(99999[01] 99999[01]\) OK", second)
+
+    def test_unknown_role(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        monkeypatch.setattr(sys, "argv", ["mqshutdown", "controller"])
+        with pytest.raises(SystemExit) as ended:
+            mqshutdown()
+        assert ended.value.code == 2
+        assert "'controller' is not one of 'namesrv', 'broker'" in capsys.readouterr().err
+
+
+class TestDump:
+    def dump(self, *words: str) -> tuple[int, str]:
+        done = CliRunner().invoke(rmqd, ["dump", *words])
+        return done.exit_code, done.output
+
+    def test_state_files(self, tmp_path: Path) -> None:
+        """Each table of fastjson's dialect is shown entry by entry, as text or as JSON."""
+        file = tmp_path / "consumerOffset.json"
+        file.write_text('{"dataVersion":{"counter":3},"offsetTable":{"T@g":{0:5,1:7},"U@g":{0:1}}}')
+        code, out = self.dump(str(file))
+        assert code == 0
+        assert "kind=offsetTable key=U@g value={'0': 1}" in out.splitlines()
+        code, out = self.dump("--json", str(file))
+        assert [json.loads(line) for line in out.splitlines()] == [
+            {"kind": "dataVersion", "value": {"counter": 3}},
+            {"kind": "offsetTable", "key": "T@g", "value": {"0": 5, "1": 7}},
+            {"kind": "offsetTable", "key": "U@g", "value": {"0": 1}},
+        ]
+        assert self.dump("--json", "--limit", "1", str(file))[1].count("\n") == 1
+
+    def test_maps_with_objects_as_keys(self, tmp_path: Path) -> None:
+        """Such as fastjson writes for a map by MessageQueue."""
+        file = tmp_path / "some.json"
+        file.write_text('{"table":{"a":{{"queueId":1}:2}},"list":[1]}')
+        code, out = self.dump("--json", str(file))
+        assert code == 0
+        assert [json.loads(line) for line in out.splitlines()] == [
+            {"kind": "table", "key": "a", "value": [[{"queueId": 1}, 2]]},
+            {"kind": "list", "value": [1]},
+        ]
+
+    @pytest.mark.parametrize(
+        ("name", "kind"), [("topics.json", "damage"), ("0" * 20, "damage"), ("checkpoint", "damage")]
+    )
+    def test_garbage_is_shown_as_damage(self, tmp_path: Path, name: str, kind: str) -> None:
+        (tmp_path / name).write_bytes(b"\x01\x02garbage" * 9)
+        code, out = self.dump(str(tmp_path / name))
+        assert code == 0
+        assert out.startswith(f"kind={kind} position=0 remark=")
+        assert out.count("\n") == 1
+
+    def test_index_files_of_other_sizes(self, tmp_path: Path) -> None:
+        """The number of slots is not in the file, so it can be given."""
+        file = tmp_path / "20260101000000000"
+        file.write_bytes(bytes(36) + b"\0\0\0\x01" + bytes(10 * 4 + 20 * 20))
+        code, out = self.dump(str(file))
+        assert (code, out.count("\n")) == (0, 1)
+        assert "give the maxHashSlotNum of its broker" in out
+        code, out = self.dump("--slots", "10", str(file))
+        assert code == 0
+        assert out.startswith("kind=index_header")
+
+    def test_what_is_no_file_of_a_store(self, tmp_path: Path) -> None:
+        (tmp_path / "letter.txt").touch()
+        for path in (tmp_path, tmp_path / "letter.txt"):
+            code, out = self.dump(str(path))
+            assert code == 1
+            assert out.count("\n") == 1
+            assert f"[{path}]" in out
+        assert self.dump(str(tmp_path / "gone"))[0] == 2
