@@ -68,7 +68,9 @@ def test_push(version: str, api: Api, filtering: Cluster, request: pytest.Fixtur
 
 @case("filters/2", "a lite pull consumer filters by an expression", source="DefaultLitePullConsumer; codes 361, 11")
 @pytest.mark.parametrize("version", ["4.7.0", "5.5.0"])
-def test_lite(version: str, api: Api, filtering: Cluster) -> None:
+def test_lite(version: str, api: Api, filtering: Cluster, kind: Kind, official_version: str) -> None:
+    if kind == "official" and official_version < "5" <= version:
+        pytest.skip("lite pull consumers of 5.x pull by a code (361) that brokers of 4.x do not know")
     topic = api.fresh("topic")
     api.create_topic(filtering.namesrv, topic, 2)
     api.producer(filtering.namesrv).send(topic, numbered())
@@ -263,7 +265,7 @@ def test_waiting(api: Api, filtering: Cluster) -> None:
             producer.send(topic, [{"body": "no", "properties": {"number": "8"}}], queue_id=0)
             puller.socket.settimeout(1.0)
             try:
-                early, _ = puller.read_frame()
+                early, _ = _answer(puller)
             except TimeoutError:
                 puller.socket.settimeout(raw.TIMEOUT_S)
                 sent_at = time.monotonic()

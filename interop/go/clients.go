@@ -128,6 +128,21 @@ func send(args Args) (Line, error) {
 	return Line{"event": "sent", "count": len(messages), "results": results}, nil
 }
 
+func tellMessage(to string, message *primitive.MessageExt) Line {
+	body := message.Body
+	if len(body) > toldBodyBytes {
+		body = body[:toldBodyBytes]
+	}
+	return Line{
+		"event": "received", "consumer": to, "topic": message.Topic, "body": string(body), "size": len(message.Body),
+		"crc": crc32.ChecksumIEEE(message.Body), "tag": message.GetTags(), "keys": message.GetKeys(), "flag": message.Flag,
+		"properties": message.GetProperties(), "msg_id": message.MsgId, "offset_msg_id": message.OffsetMsgId,
+		"queue_id": message.Queue.QueueId, "queue_offset": message.QueueOffset, "reconsume_times": message.ReconsumeTimes,
+		"born_at_ms": message.BornTimestamp, "stored_at_ms": message.StoreTimestamp,
+		"born_host": message.BornHost, "store_host": message.StoreHost,
+	}
+}
+
 func startPushConsumer(args Args) (Line, error) {
 	name := args.text("name", "")
 	model := consumer.Clustering
@@ -158,18 +173,7 @@ func startPushConsumer(args Args) (Line, error) {
 	}
 	err = c.Subscribe(args.text("topic", ""), selector, func(ctx context.Context, messages ...*primitive.MessageExt) (consumer.ConsumeResult, error) {
 		for _, message := range messages {
-			body := message.Body
-			if len(body) > toldBodyBytes {
-				body = body[:toldBodyBytes]
-			}
-			print(Line{
-				"event": "received", "consumer": name, "topic": message.Topic, "body": string(body), "size": len(message.Body),
-				"crc": crc32.ChecksumIEEE(message.Body), "tag": message.GetTags(), "keys": message.GetKeys(), "flag": message.Flag,
-				"properties": message.GetProperties(), "msg_id": message.MsgId, "offset_msg_id": message.OffsetMsgId,
-				"queue_id": message.Queue.QueueId, "queue_offset": message.QueueOffset, "reconsume_times": message.ReconsumeTimes,
-				"born_at_ms": message.BornTimestamp, "stored_at_ms": message.StoreTimestamp,
-				"born_host": message.BornHost, "store_host": message.StoreHost,
-			})
+			print(tellMessage(name, message))
 		}
 		if int(messages[0].ReconsumeTimes) < fail {
 			if concurrently, ok := primitive.GetConcurrentlyCtx(ctx); ok && delayLevel != 0 {

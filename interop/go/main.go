@@ -28,6 +28,9 @@ var (
 		"send":          send,
 		"push_consumer": startPushConsumer,
 		"stop":          stop,
+
+		"transaction_producer": startTransactionProducer,
+		"send_in_transaction":  sendInTransaction,
 	}
 )
 
