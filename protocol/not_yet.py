@@ -9,7 +9,6 @@ from rmqwire.codes import RequestCode as C
 from rmqwire.declare import Role
 
 _POP = "POP consumption"
-_TIMER = "arbitrary delay (timer wheel)"
 _HA = "replication"
 _CONTROLLER = "controller mode"
 _ACL = "ACL 1.0"
@@ -19,10 +18,7 @@ _STATIC = "static topics"
 _LITE = "lite topics of 5.5"
 
 _BROKER: dict[int, str] = {
-    **dict.fromkeys(
-        (C.GET_TIMER_CHECK_POINT, C.GET_TIMER_METRICS, C.RECALL_MESSAGE, C.SWITCH_TIMER_ENGINE),
-        _TIMER,
-    ),
+    C.SWITCH_TIMER_ENGINE: "the timer in RocksDB",
     **dict.fromkeys(
         (
             C.POP_MESSAGE,

@@ -293,17 +293,16 @@ class TimerStore:
             raise StoreError(f"the timer log cannot be read: {error}", file=self.log.folder) from error
         return SlotContent(positions, deletes)
 
-    def units(self, positions: Iterable[int], reader: ColdReader) -> list[Unit]:
-        """The units at positions; waits for the disk, in any thread.
+    def units(self, positions: Iterable[int], reader: ColdReader) -> list[Unit | None]:
+        """The unit at each position, None where there is none any more; waits for the disk, in any thread.
 
         Raises:
             StoreError: the log cannot be read.
         """
         try:
-            found = [self.log.unit(position, reader) for position in positions]
+            return [self.log.unit(position, reader) for position in positions]
         except OSError as error:
             raise StoreError(f"the timer log cannot be read: {error}", file=self.log.folder) from error
-        return [unit for unit in found if unit is not None]
 
     def new_reader(self) -> ColdReader:
         """A reader for a thread, to be closed."""

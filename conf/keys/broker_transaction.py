@@ -24,6 +24,6 @@ class BrokerTransaction(OptionGroup):
     transaction_op_msg_max_size = int32(4096, "bytes", "Longest message that notes ends of transactions.", acted=True)
     transaction_op_batch_interval = int32(3000, "ms", "Longest wait before such a note is written.", acted=True)
     acl_enable = boolean(False, "Access control of version 4; never read by 5.5.", important=True)
-    recall_message_enable = boolean(False, "Let a producer take back a delayed message.")
-    allow_recall_when_broker_not_writeable = boolean(True, "Even where the broker takes no messages.")
+    recall_message_enable = boolean(False, "Let a producer take back a delayed message.", acted=True)
+    allow_recall_when_broker_not_writeable = boolean(True, "Even where the broker takes no messages.", acted=True)
     store_reply_message_enable = boolean(True, "Store a reply message before it is handed on.", acted=True)

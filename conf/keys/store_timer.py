@@ -22,14 +22,14 @@ class StoreTimer(OptionGroup):
     enable_schedule_async_deliver = boolean(False, "Deliver without waiting for each message to be stored.")
     schedule_async_deliver_max_pending_limit = int32(2000, "messages", "Most deliveries that wait.")
     schedule_async_deliver_max_resend_num2_blocked = int32(3, "times", "Attempts after which a level waits.")
-    timer_wheel_enable = boolean(True, "Serve messages with a moment of delivery.")
+    timer_wheel_enable = boolean(True, "Serve messages with a moment of delivery.", acted=True)
     timer_precision_ms = int32(
-        1000, "ms", "Width of a slot of the timer: 100, 200, 500 or 1000.", adjust=timer_precision
+        1000, "ms", "Width of a slot of the timer: 100, 200, 500 or 1000.", adjust=timer_precision, acted=True
     )
-    timer_max_delay_sec = int32(259_200, "s", "Longest delay.")
-    timer_roll_window_slot = int32(172_800, "slots", "Slots that the timer looks ahead.")
-    timer_flush_interval_ms = int32(1000, "ms", "Time between two flushes of the timer.")
-    mapped_file_size_timer_log = int32(104_857_600, "bytes", "Length of a file of its log.", low=1)
+    timer_max_delay_sec = int32(259_200, "s", "Longest delay.", acted=True)
+    timer_roll_window_slot = int32(172_800, "slots", "Slots that the timer looks ahead.", acted=True)
+    timer_flush_interval_ms = int32(1000, "ms", "Time between two flushes of the timer.", acted=True, low=1)
+    mapped_file_size_timer_log = int32(104_857_600, "bytes", "Length of a file of its log.", low=1, acted=True)
     timer_get_message_thread_num = int32(3, "threads", "Threads that read due messages.")
     timer_put_message_thread_num = int32(3, "threads", "Threads that store them.")
     timer_enable_disruptor = boolean(False, "Hand them over by a ring buffer.", settable=False)
@@ -38,16 +38,16 @@ class StoreTimer(OptionGroup):
     timer_intercept_delay_level = boolean(False, "Let the timer serve the levels too.")
     timer_wheel_snapshot_flush = boolean(False, "Write the wheel as snapshots.")
     timer_wheel_snapshot_interval_ms = int32(10_000, "ms", "Time between two snapshots.")
-    timer_stop_enqueue = boolean(False, "Take no further messages into the timer.")
+    timer_stop_enqueue = boolean(False, "Take no further messages into the timer.", acted=True)
     timer_stop_dequeue = boolean(False, "Deliver nothing from it.", settable=False)
     timer_warm_enable = boolean(False, "Read due messages ahead.", settable=False)
     timer_skip_unknown_error = boolean(False, "Drop a message that cannot be delivered.")
     timer_enable_retry_until_success = boolean(False, "Deliver until it succeeds.")
-    timer_congest_num_each_slot = int32(2_147_483_647, "messages", "Most messages in one slot.")
+    timer_congest_num_each_slot = int32(2_147_483_647, "messages", "Most messages in one slot.", acted=True)
     timer_metric_small_threshold = int32(1_000_000, "messages", "Below that a count is exact.")
     timer_progress_log_interval_ms = int32(10_000, "ms", "Time between two lines of progress in the log.")
     append_topic_for_timer_delete_key = boolean(
-        False, "Put the topic in front of the key by which a delayed message is taken back."
+        False, "Put the topic in front of the key by which a delayed message is taken back.", acted=True
     )
     timer_rocksdb_enable = boolean(False, "Keep the timer in RocksDB.", key="timerRocksDBEnable")
     timer_rocksdb_stop_scan = boolean(False, "Stop reading it.", key="timerRocksDBStopScan")

@@ -74,6 +74,7 @@ class LiveSettings:
         parts.send_settings.start_accept_send_request_at_ms = broker.start_accept_send_request_time_stamp
         parts.send_settings.reject_transaction_message = broker.reject_transaction_message
         parts.transaction_settings.follow(parts.options)
+        parts.timer_settings.follow(parts.options)
         parts.reply_settings.store_reply_message_enable = broker.store_reply_message_enable
         parts.pull_checks.broker_permission = broker.broker_permission
         parts.pull_checks.enable_property_filter = broker.enable_property_filter

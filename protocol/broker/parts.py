@@ -209,7 +209,8 @@ class BrokerParts:
             old_name_servers=broker.compatible_with_old_name_srv,
         )
 
-    def _transactions(self, reactor: Any) -> Transactions:
+    def _transactions(self, reactor: Any, address: str) -> Transactions:
+        ip, _, port = address.rpartition(":")
         return Transactions(
             self.store,
             self.topics,

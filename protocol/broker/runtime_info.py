@@ -41,6 +41,7 @@ class RuntimeInfoHandlers:
         stats: Counters and rates.
         reads: Reads of what may not be in memory.
         delay_offsets: Gives the delivered offset by delay level.
+        timer_info: Gives the entries that tell about the timer.
         wall_clock_ms: For the time the broker has run.
     """
 
@@ -51,6 +52,7 @@ class RuntimeInfoHandlers:
         stats: BrokerStats,
         reads: ColdReads,
         delay_offsets: Callable[[], Mapping[int, int]],
+        timer_info: Callable[[], Mapping[str, str]],
         wall_clock_ms: Callable[[], int],
     ) -> None:
         self._options = options
@@ -58,6 +60,7 @@ class RuntimeInfoHandlers:
         self._stats = stats
         self._reads = reads
         self._delay_offsets = delay_offsets
+        self._timer_info = timer_info
         self._wall_clock_ms = wall_clock_ms
 
     @handles(GetBrokerRuntimeInfo)
@@ -145,10 +148,7 @@ class RuntimeInfoHandlers:
             f"scheduleMessageOffset_{level}": f"{offset},{self._store.max_offset(SCHEDULE_TOPIC, level - 1)}"
             for level, offset in self._delay_offsets().items()
         }
-        for key in ("timerReadBehind", "timerOffsetBehind", "timerCongestNum"):
-            table[key] = "0"
-        table["timerEnqueueTps"] = table["timerDequeueTps"] = "0.0"
-        return table
+        return {**table, **self._timer_info()}
 
     @handles(ViewBrokerStatsData)
     def stats_item(self, request: Request, header: ViewBrokerStatsData) -> Result:

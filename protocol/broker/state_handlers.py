@@ -83,6 +83,7 @@ def state_handlers(parts: BrokerParts, run_in_thread: RunInThread, address: str)
             parts.stats,
             reads,
             lambda: parts.delay_offsets.tree()["offsetTable"],
+            parts.timers.runtime_info if parts.timers is not None else dict,
             wall_clock_ms,
         ),
         ConfigAdminHandlers(parts.options, wall_clock_ms, run_in_thread, live.changed),

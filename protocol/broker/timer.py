@@ -44,6 +44,7 @@ class TimerSettings:
 
     Attributes:
         enabled: `timerWheelEnable`.
+        served: Whether the broker was started with a timer; without one, it cannot be enabled later.
         precision_ms: `timerPrecisionMs`; does not change while the broker runs.
         max_delay_s: `timerMaxDelaySec`.
         congest_num_each_slot: `timerCongestNumEachSlot`.
@@ -54,6 +55,7 @@ class TimerSettings:
     """
 
     enabled: bool = True
+    served: bool = True
     precision_ms: int = 1000
     max_delay_s: int = 259_200
     congest_num_each_slot: int = 2**31 - 1
@@ -65,7 +67,7 @@ class TimerSettings:
     def follow(self, options: BrokerOptions) -> None:
         """Take the options as they are now."""
         store, broker = options.store, options.broker
-        self.enabled = store.timer_wheel_enable
+        self.enabled = store.timer_wheel_enable and self.served
         self.max_delay_s = store.timer_max_delay_sec
         self.congest_num_each_slot = store.timer_congest_num_each_slot
         self.stop_enqueue = store.timer_stop_enqueue

@@ -15,6 +15,7 @@ from twisted.logger import Logger
 
 from rmqd.conf import FlushDiskType
 
+from . import timer_service
 from .delay_delivery import TICK_S
 
 if TYPE_CHECKING:
@@ -73,6 +74,10 @@ class Upkeep:
         self._every(QUEUE_TAIL_INTERVAL_S, self._store.tick_consume_queues)
         self._every(TICK_S, parts.delayed.tick)
         self._every(store.flush_delay_offset_interval / 1000, parts.delay_offsets.tick)
+        if parts.timers is not None:
+            self._every(timer_service.TICK_S, parts.timers.tick)
+            self._every(store.timer_flush_interval_ms / 1000, parts.timers.flush)
+            self._every(timer_service.CLEAN_INTERVAL_S, parts.timers.clean)
         metrics_interval_s = self._options.broker.transaction_metric_flush_interval / 1000
         self._every(metrics_interval_s, parts.transactions.counts.tick)
         self._every(SCAN_INTERVAL_S, self._scan_clients)

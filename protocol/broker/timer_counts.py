@@ -1,0 +1,96 @@
+"""How many timer messages of each topic wait: `config/timermetrics`, which slaves and tools ask for (61).
+
+Only counted, never acted upon, and as inexact after a crash as the official broker's own. Source: `TimerMetrics`
+(5.5.0), which writes it in one line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from rmqwire.bodies import DataVersion
+from rmqwire.dialect import dumps
+from rmqwire.errors import MalformedBody
+
+from .state_text import load_state, table_of
+from .state_writer import RunInThread, StateWriter
+
+if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
+
+    from rmqd.store.statefile import StateFile
+
+_COUNTS, _VERSION, _COUNT, _AT = "timingCount", "dataVersion", "count", "timeStamp"
+
+
+class TimerCounts:
+    """Waiting messages by real topic.
+
+    Args:
+        file: `config/timermetrics`.
+        wall_clock_ms: Stamps changes.
+        run_in_thread: Runs blocking writes.
+
+    Raises:
+        StoreDamaged: Neither the file nor its backup can be read.
+    """
+
+    def __init__(self, file: StateFile, wall_clock_ms: Callable[[], int], run_in_thread: RunInThread) -> None:
+        self._wall_clock_ms = wall_clock_ms
+        self._table: dict[str, list[int]] = {}
+        """By topic: the count, and when it changed."""
+        self._version = DataVersion(timestamp=wall_clock_ms())
+        self._changes = 0
+        self._writer = StateWriter(file, self.encode, run_in_thread)
+        load_state(file, self._load)
+
+    def _load(self, tree: dict[str, Any]) -> None:
+        table = {}
+        for topic, entry in table_of(tree, _COUNTS).items():
+            try:
+                table[topic] = [int(entry[_COUNT]), int(entry[_AT])]
+            except (KeyError, TypeError, ValueError) as cause:
+                raise MalformedBody(f"{_COUNTS}: {topic}: {entry!r} is no count") from cause
+        self._table = table
+        if tree.get(_VERSION) is not None:
+            self._version = DataVersion.of_tree(tree[_VERSION])
+
+    def encode(self) -> bytes:
+        """The content of the file, and of the answer to a slave."""
+        before = self._version
+        version = DataVersion(
+            counter=before.counter + self._changes,
+            state_version=before.state_version,
+            timestamp=max([before.timestamp, *(at_ms for _, at_ms in self._table.values())]),
+        )
+        counts = {topic: {_COUNT: count, _AT: at_ms} for topic, (count, at_ms) in self._table.items()}
+        return dumps({_VERSION: version, _COUNTS: counts})
+
+    def add(self, topic: str, change: int) -> None:
+        """Count a message that waits (1), or does not wait any more (-1)."""
+        now_ms = self._wall_clock_ms()
+        entry = self._table.get(topic)
+        if entry is None:
+            entry = self._table[topic] = [0, now_ms]
+        entry[0] += change
+        entry[1] = now_ms
+        self._changes += 1
+        self._writer.mark()
+
+    def count(self, topic: str) -> int:
+        """How many wait."""
+        entry = self._table.get(topic)
+        return 0 if entry is None else entry[0]
+
+    def tick(self) -> None:
+        """Write what has changed. Call every `timerFlushIntervalMs`."""
+        self._writer.write()
+
+    def saved(self) -> Deferred[None]:
+        """Wait until all counts so far are on disk.
+
+        Raises:
+            StoreError: By the Deferred: the file could not be written.
+        """
+        return self._writer.saved()
