@@ -16,6 +16,7 @@ from rmqd.protocol.dispatch import Dispatcher
 from rmqd.protocol.filter import BloomLayout
 from rmqd.protocol.sockets import client_sockets
 from rmqd.store.statefile import StateFile
+from rmqd.store.timerstore import TimerStore
 from rmqwire.declare import Role
 
 from .clients import ConsumerRegistry, ProducerRegistry
@@ -40,6 +41,9 @@ from .send_replies import SendReplies
 from .state_handlers import state_handlers
 from .stats import BrokerStats
 from .timer import TimerRules, TimerSettings
+from .timer_admin import RecallHandlers, TimerStateHandlers
+from .timer_counts import TimerCounts
+from .timer_service import TimerService
 from .topics import TopicSettings, TopicTable
 from .transaction_metrics import TransactionCounts
 from .transaction_producers import Address
@@ -82,8 +86,6 @@ class BrokerParts:
     ) -> None:
         broker = options.broker
         self._levels = levels
-        timer_settings = TimerSettings(enabled=False)
-        levels.timers = TimerRules(timer_settings, broker.broker_name, wall_clock_ms, lambda _: 0)
         self.options = options
         self.store = store
         self._run_in_thread = run_in_thread
@@ -144,6 +146,15 @@ class BrokerParts:
         )
         self.delayed = DelayedDelivery(store, levels, self.delay_offsets, wall_clock_ms, run_in_thread)
         self.group_commit = GroupCommit(store, run_in_thread, reactor, options.store.sync_flush_timeout)
+        self.timer_settings = TimerSettings(
+            served=options.store.timer_wheel_enable, precision_ms=options.store.timer_precision_ms
+        )
+        self.timer_settings.follow(options)
+        self.timers = self._timers() if self.timer_settings.served else None
+        slot_count = self.timers.files.wheel.count if self.timers is not None else lambda _: 0
+        levels.timers = self.timer_rules = TimerRules(
+            self.timer_settings, broker.broker_name, wall_clock_ms, slot_count
+        )
         self.client = RemotingClient(
             tcp_endpoints(reactor), Dispatcher(Role.CLIENT, ()), reactor, client_sockets(options.client)
         )
@@ -209,8 +220,27 @@ class BrokerParts:
             old_name_servers=broker.compatible_with_old_name_srv,
         )
 
-    def _transactions(self, reactor: Any, address: str) -> Transactions:
-        ip, _, port = address.rpartition(":")
+    def _timers(self) -> TimerService:
+        store = self.options.store
+        files = TimerStore(
+            store.store_path_root_dir,
+            precision_ms=store.timer_precision_ms,
+            log_file_size=store.mapped_file_size_timer_log,
+            roll_window_slots=store.timer_roll_window_slot,
+        )
+        return TimerService(
+            self.store,
+            files,
+            self.timer_settings,
+            TimerCounts(self._file("timermetrics"), wall_clock_ms, self._run_in_thread),
+            self.stats,
+            self._reactor,
+            wall_clock_ms,
+            self._run_in_thread,
+            self.group_commit.when_flushed,
+        )
+
+    def _transactions(self, reactor: Any) -> Transactions:
         return Transactions(
             self.store,
             self.topics,
@@ -280,6 +310,17 @@ class BrokerParts:
                 self.pull_settings,
                 self._run_in_thread,
             ),
+            RecallHandlers(
+                self.store,
+                self.topics,
+                self.timer_rules,
+                self.send_settings,
+                self.stats,
+                wall_clock_ms,
+                broker_name=broker.broker_name,
+                region_id=broker.region_id,
+            ),
+            TimerStateHandlers(self.timers),
             *state_handlers(self, self._run_in_thread, address),
         ]
 
