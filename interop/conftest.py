@@ -50,7 +50,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Module | None:
-    """Collect `cases/<subject>.py`, whose names are subjects and do not begin with `test_`."""
+    """Collect `cases/<subject>.py`, whose names are subjects and do not begin with `test_`.
+
+    A file named on the command line pytest collects itself.
+    """
+    if parent.session.isinitpath(file_path):
+        return None
     if file_path.parent == CASES and file_path.suffix == ".py" and not file_path.name.startswith("_"):
         module: pytest.Module = pytest.Module.from_parent(parent, path=file_path)
         return module
