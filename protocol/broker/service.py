@@ -100,6 +100,8 @@ class Broker:
                 self.parts = BrokerParts(
                     self.options, self.store, self._reactor, self.run_in_thread, self.address, levels
                 )
+                if self.parts.timers is not None and not self.parts.send_settings.is_slave:
+                    self.parts.timers.begin()
                 main.dispatcher = Dispatcher(
                     Role.BROKER, self.parts.handlers, barrier=self.store, later=self._reactor.callLater
                 )
@@ -134,6 +136,8 @@ class Broker:
         await self.parts.client.stop()
         await self.parts.transactions.stop()
         await self._upkeep.end()
+        if self.parts.timers is not None:
+            await self.parts.timers.stop()
         await self.parts.group_commit.drained()
         await self.parts.save_all()
         self.store.close()
