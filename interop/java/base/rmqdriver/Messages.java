@@ -22,7 +22,7 @@ final class Messages {
     private Messages() {
     }
 
-    /** A message of a JSON object: topic of the command, then body or size, tag, keys, flag, delay_level, properties. */
+    /** A message of a JSON object: topic of the command, then body or size, tag, keys, flag, delay_level, delay_s, delay_ms, deliver_ms, properties. */
     static Message make(String topic, Args args) {
         byte[] body;
         if (args.has("size")) {
@@ -35,12 +35,26 @@ final class Messages {
         if (args.has("delay_level")) {
             message.setDelayTimeLevel(args.integer("delay_level"));
         }
+        timer(message, args, "delay_s", "setDelayTimeSec");
+        timer(message, args, "delay_ms", "setDelayTimeMs");
+        timer(message, args, "deliver_ms", "setDeliverTimeMs");
         if (args.has("properties")) {
             for (Map.Entry<String, Object> entry : args.map("properties").entrySet()) {
                 message.putUserProperty(entry.getKey(), entry.getValue().toString());
             }
         }
         return message;
+    }
+
+    /** A setter of 5.x clients, if the command asks for it. */
+    private static void timer(Message message, Args args, String name, String setter) {
+        if (args.has(name)) {
+            try {
+                message.getClass().getMethod(setter, long.class).invoke(message, Long.parseLong(args.text(name)));
+            } catch (ReflectiveOperationException missing) {
+                throw new IllegalArgumentException("this client has no " + setter, missing);
+            }
+        }
     }
 
     static Map<String, Object> tell(MessageExt message) {

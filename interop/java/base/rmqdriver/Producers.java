@@ -24,6 +24,7 @@ final class Producers {
         Driver.command("producer", Producers::producer);
         Driver.command("send", Producers::send);
         Driver.command("stop", Producers::stop);
+        Driver.command("recall", Producers::recall);
     }
 
     private static Map<String, Object> producer(Args args) throws Exception {
@@ -129,6 +130,14 @@ final class Producers {
         }
     }
 
+    /** recallMessage, of 5.3 and later. */
+    private static Map<String, Object> recall(Args args) throws Exception {
+        DefaultMQProducer producer = Driver.started(args, "producer");
+        Object id = producer.getClass().getMethod("recallMessage", String.class, String.class)
+            .invoke(producer, args.text("topic"), args.text("handle"));
+        return Driver.line("recalled", "msg_id", id);
+    }
+
     private static Map<String, Object> stop(Args args) throws Exception {
         String name = args.text("name");
         Object found = Driver.started(args, "name");
@@ -145,6 +154,7 @@ final class Producers {
         told.put("queue_id", result.getMessageQueue().getQueueId());
         told.put("broker", result.getMessageQueue().getBrokerName());
         told.put("queue_offset", result.getQueueOffset());
+        told.put("recall_handle", Messages.get(result, "getRecallHandle"));
         return told;
     }
 }
