@@ -5,7 +5,7 @@ Source: `MessageDecoder`, `MessageConst`, 4.7.0 and 5.5.0.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 NAME_VALUE_SEPARATOR = "\x01"
 PROPERTY_SEPARATOR = "\x02"
@@ -60,3 +60,20 @@ def message_keys(properties: Mapping[str, str]) -> list[str]:
     if several:
         keys.extend(part for part in several.split(" ") if part)
     return keys
+
+
+_UNIQUE_BEGIN = b"UNIQ_KEY\x01"
+_USUAL_RESTS = frozenset((b"WAIT\x01true\x02", b"WAIT\x01true", b""))
+
+
+def tags_and_keys(properties: bytes) -> tuple[str | None, Sequence[str]]:
+    """The TAGS text of a stored property string, and what the message is indexed under (`message_keys`).
+
+    Most messages have a unique key and WAIT, in that order, and nothing else: these are read without a dictionary.
+    """
+    if properties.startswith(_UNIQUE_BEGIN):
+        end = properties.find(b"\x02")
+        if end > 9 and properties[end + 1 :] in _USUAL_RESTS:
+            return None, (properties[9:end].decode("utf-8", "replace"),)
+    found = decode_properties(properties)
+    return found.get(PROPERTY_TAGS), message_keys(found)

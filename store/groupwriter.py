@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from zlib import crc32
 
 import msgspec
@@ -52,6 +53,18 @@ class StagedPut(msgspec.Struct, gc=False):
     queue_offset: int
     size: int
     """Bytes of the record; `physical_offset + size` is what has to be flushed for it."""
+    store_timestamp: int
+
+
+class StagedBatch(msgspec.Struct, gc=False):
+    """Where the messages of a batch go, next to each other in the queue and in one file."""
+
+    physical_offsets: list[int]
+    queue_offset: int
+    """Of the first."""
+    size: int
+    """Bytes of all records; they end at `end`."""
+    end: int
     store_timestamp: int
 
 
@@ -241,7 +254,7 @@ class GroupWriter:
         born_timestamp: int,
         born_host: bytes,
         reconsume_times: int = 0,
-    ) -> list[StagedPut]:
+    ) -> StagedBatch:
         """Give the messages of a client's batch their places, next to each other in one file.
 
         Args:
@@ -254,33 +267,79 @@ class GroupWriter:
         if queue is None:
             queue = self._queue_for_put(topic, queue_id)
         fixed = queue.fixed_size + (0 if len(born_host) == 8 else 12)
-        total = 0
+        sizes = []
         for entry in entries:
             body_length, properties_length = len(entry.body), len(entry.properties)
             size = fixed + body_length + properties_length
             if body_length > self._body_max or properties_length > PROPERTIES_SIZE_MAX_BYTES or size > self._record_max:
                 self._refuse(body_length, properties_length, size)
-            total += size
+            sizes.append(size)
+        total = sum(sizes)
         if self._not_writable is not None or total > self._record_max + fixed * len(entries):
             self._refuse(total, 0, total)
         if self._position + total + BLANK_BYTES > self._file_end:
             self._roll(total)
-        return [
-            self.stage(
-                topic,
-                queue_id,
-                entry.body,
-                entry.properties,
-                tags_code=code,
-                keys=entry_keys,
-                flag=entry.flag,
-                sys_flag=sys_flag,
-                born_timestamp=born_timestamp,
-                born_host=born_host,
-                reconsume_times=reconsume_times,
+        timestamp = self._group_timestamp or self._begin_group()
+        if queue.is_schedule:
+            tags_codes = [
+                unit_tags_code(topic, decode_properties(entry.properties), timestamp, self._delivery)
+                for entry in entries
+            ]
+        first = self._position
+        offsets = list(accumulate(sizes[:-1], initial=first))
+        queue_offset = 0
+        in_queue = sys_flag & SYS_FLAG_TRANSACTION_MASK not in _TRANSACTION_NOT_IN_QUEUE
+        if in_queue:
+            queue_offset = self._take_units(queue, offsets, sizes, tags_codes)
+        pack = self._pack_v4 if len(born_host) == 8 else self._pack_v6
+        flags = sys_flag | self._sys_flag | (0 if len(born_host) == 8 else SYS_FLAG_BORN_HOST_V6)
+        magic, store_host, topic_field, parts = queue.magic, self._store_host, queue.topic_field, self._parts
+        logical, step = queue_offset, 1 if in_queue else 0
+        for entry, offset, size in zip(entries, offsets, sizes, strict=True):
+            body, properties = entry.body, entry.properties
+            parts += (
+                pack(
+                    size,
+                    magic,
+                    crc32(body) & 0x7FFFFFFF,
+                    queue_id,
+                    entry.flag,
+                    logical,
+                    offset,
+                    flags,
+                    born_timestamp,
+                    born_host,
+                    timestamp,
+                    store_host,
+                    reconsume_times,
+                    0,
+                    len(body),
+                ),
+                body,
+                topic_field,
+                _PROPERTIES_LENGTH(len(properties)),
+                properties,
             )
-            for entry, code, entry_keys in zip(entries, tags_codes, keys, strict=True)
-        ]
+            logical += step
+        if sys_flag & SYS_FLAG_TRANSACTION_MASK != SYS_FLAG_TRANSACTION_ROLLBACK:
+            hasher = queue.hasher
+            self._keyed += [
+                (hasher, offset, timestamp, entry_keys)
+                for offset, entry_keys in zip(offsets, keys, strict=True)
+                if entry_keys
+            ]
+        self._position = first + total
+        return StagedBatch(offsets, queue_offset, total, first + total, timestamp)
+
+    def _take_units(self, queue: ConsumeQueue, offsets: list[int], sizes: list[int], tags_codes: Sequence[int]) -> int:
+        """Stage the units of a batch; give the logical offset of the first."""
+        queue_offset = queue.staged_next
+        queue.staged_next = queue_offset + len(offsets)
+        if not queue.staged:
+            self._touched.append(queue)
+        queue.staged += b"".join(map(_UNIT_PACK, offsets, sizes, tags_codes))
+        queue.staged_tags += tags_codes
+        return queue_offset
 
     def _queue_for_put(self, topic: str, queue_id: int) -> ConsumeQueue:
         if self._not_writable is not None:

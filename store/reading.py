@@ -14,6 +14,7 @@ import os
 import struct
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import cache
 
 from rmqwire.message import MESSAGE_MAGIC_V1, MESSAGE_MAGIC_V2, RECORD_FIXED_BYTES
 
@@ -29,6 +30,7 @@ _SPAN_GAP_MAX_BYTES = 4096
 """Records nearer to each other than this are read at once: copying is cheaper than a system call."""
 _SPAN_MAX_BYTES = 1 << 20
 _FIRST_READ_BYTES = 1024
+_PLAIN_UNITS_MAX = 256
 _STORE_TIMESTAMP = struct.Struct(">q")
 _SIZE_MAGIC = struct.Struct(">ii")
 
@@ -77,6 +79,12 @@ class GetResult:
             records.append(self.body[position : position + size])
             position += size
         return records
+
+
+@cache
+def _all_units(count: int) -> Callable[[bytes | bytearray], tuple[int, ...]]:
+    """What unpacks so many units of a queue: offset, size and tags code of each, one after the other."""
+    return struct.Struct(">" + "qiq" * count).unpack
 
 
 def physical_memory_bytes() -> int:
@@ -155,7 +163,8 @@ class QueueReading:
         options = self._options
         low, high = queue.min_offset, queue.max_offset
         scan = max(options.max_filter_message_size, max_num * UNIT_BYTES) // UNIT_BYTES
-        wanted = max(max_num, 1) if tags is None and accepts is None else scan
+        plain = tags is None and accepts is None
+        wanted = max(max_num, 1) if plain else scan
         try:
             data = self._queues.units(queue, offset, min(wanted, high - offset), queue_reader)
         except FileNotFoundError:
@@ -166,6 +175,8 @@ class QueueReading:
             next_file = offset + file_units - offset % file_units
             return GetResult(GetStatus.OFFSET_FOUND_NULL, self._next(offset, next_file), low, high)
 
+        if plain and (found := self._all_of(data, offset, low, high, max_num, max_bytes, log_reader)) is not None:
+            return found
         log = self._log
         log_min, log_end = log.min_offset, log.wrote_offset
         memory_from = log_end - self._memory_bytes
@@ -209,6 +220,55 @@ class QueueReading:
         except FileNotFoundError:  # retention was faster
             return GetResult(GetStatus.MESSAGE_WAS_REMOVING, next_offset, low, high, suggest_slave=suggest_slave)
         return GetResult(GetStatus.FOUND, next_offset, low, high, body, [size for _, size in picked], suggest_slave)
+
+    def _all_of(
+        self,
+        data: bytes | bytearray,
+        offset: int,
+        low: int,
+        high: int,
+        max_num: int,
+        max_bytes: int,
+        log_reader: Reader,
+    ) -> GetResult | None:
+        """The usual pull: all units that were read, their records in one file of the log, and within each limit.
+
+        Returns:
+            None when it is not that simple, and each unit has to be looked at.
+        """
+        count = len(data) // UNIT_BYTES
+        if count > _PLAIN_UNITS_MAX:
+            return None
+        fields = _all_units(count)(data)
+        offsets, sizes = fields[::3], fields[1::3]
+        log, options = self._log, self._options
+        first, last = offsets[0], offsets[-1]
+        start = first - first % log.file_size
+        total = sum(sizes)
+        if first >= log.wrote_offset - self._memory_bytes:
+            count_limit = options.max_transfer_count_on_message_in_memory
+            byte_limit = options.max_transfer_bytes_on_message_in_memory
+        else:
+            count_limit = options.max_transfer_count_on_message_in_disk
+            byte_limit = options.max_transfer_bytes_on_message_in_disk
+        if (
+            count > min(max_num, count_limit)
+            or total > byte_limit
+            or total > max_bytes
+            or first < log.min_offset
+            or not first <= last < start + log.file_size
+            or not log.has(first)
+        ):
+            return None
+        try:
+            if last + sizes[-1] - first == total and sorted(offsets) == list(offsets):  # nothing in between
+                body = log.read(log_reader, first, total)
+            else:
+                body = read_records(log, log_reader, list(zip(offsets, sizes, strict=True)))
+        except FileNotFoundError:  # retention was faster
+            return None
+        suggest_slave = log.wrote_offset - last > self._memory_bytes
+        return GetResult(GetStatus.FOUND, offset + count, low, high, body, list(sizes), suggest_slave=suggest_slave)
 
     def store_timestamp(self, queue: ConsumeQueue, offset: int, queue_reader: Reader, log_reader: Reader) -> int:
         """When the message of a logical offset was stored; -1 when there is none."""

@@ -19,9 +19,8 @@ from rmqwire.hashing import tags_code
 from rmqwire.message import (
     SYS_FLAG_MULTI_TAGS,
     SYS_FLAG_TRANSACTION_MASK,
-    decode_properties,
-    message_keys,
 )
+from rmqwire.properties import tags_and_keys
 from rmqwire.requests.send import SendBatchMessage, SendMessage, SendMessageV2
 
 from .delay import DELAY, PUT_ASIDE
@@ -222,13 +221,13 @@ class SendHandlers:
         if config.topic_filter_type == "MULTI_TAG":
             sys_flag |= SYS_FLAG_MULTI_TAGS
         entries = read_batch(request.body, self._settings.max_message_size)
-        properties = [decode_properties(entry.properties) for entry in entries]
-        puts = self._store.stage_batch(
+        found = [tags_and_keys(entry.properties) for entry in entries]
+        batch = self._store.stage_batch(
             topic,
             queue_id,
             entries,
-            tags_codes=[tags_code(each.get("TAGS")) for each in properties],
-            keys=[message_keys(each) for each in properties],
+            tags_codes=[tags_code(tags) for tags, _ in found],
+            keys=[keys for _, keys in found],
             sys_flag=sys_flag,
             born_timestamp=header.born_timestamp,
             born_host=request.connection.born_host,
@@ -236,14 +235,15 @@ class SendHandlers:
         )
 
         def answer(code: int) -> bytes:
-            offsets = (put.physical_offset for put in puts)
-            return self._replies.stored_batch(request.opaque, code, offsets, queue_id, puts[0].queue_offset)
+            return self._replies.stored_batch(
+                request.opaque, code, batch.physical_offsets, queue_id, batch.queue_offset
+            )
 
         def finish(failed: Exception | None) -> Result:
             if failed is not None:
                 return self._store_refused(failed)
-            self._stats.put(topic, len(puts), sum(put.size for put in puts))
-            wait = self._when_safe(puts[-1].physical_offset + puts[-1].size) if self._when_safe is not None else None
+            self._stats.put(topic, len(entries), batch.size)
+            wait = self._when_safe(batch.end) if self._when_safe is not None else None
             if self._topics.unsaved:
                 wait = self._when_topic_saved(topic, wait)
             return answer(0) if wait is None else wait.addCallback(answer)

@@ -12,6 +12,8 @@ from rmqwire.properties import parse_properties
 POP_CK = "POP_CK"
 UNIQ_KEY = "UNIQ_KEY"
 _PAIR_END = "\x02"
+_UNIQUE_BEGIN = "UNIQ_KEY\x01"
+_WAITS = "\x02WAIT\x01true\x02"
 
 
 class PropertyRules:
@@ -34,6 +36,9 @@ class PropertyRules:
         Returns:
             The properties the client sent (POP_CK left out), and the text to store.
         """
+        if text.startswith(_UNIQUE_BEGIN) and text.endswith(_WAITS) and text.count(_PAIR_END) == 2 and len(text) > 20:
+            # What nearly every message has, and no more.
+            return {UNIQ_KEY: text[9:-11], "WAIT": "true"}, text + self._suffix
         properties = parse_properties(text)
         if self._names.isdisjoint(properties):
             if text and not text.endswith(_PAIR_END):

@@ -17,8 +17,9 @@ from rmqwire.command import LANGUAGE
 from rmqwire.frames import JSON, encode_frame
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
+_TEMPLATES_MAX = 64
 _quote = msgspec.json.encode
 _words = Struct(">ii").pack
 
@@ -44,6 +45,7 @@ class SendReplies:
         tail += f'"version":{OUR_VERSION}}}'
         self._one = f'{head},"transactionId":%s{tail}'.replace('"msgId":"%s"', f'"msgId":"{self._host_hex}%016X"')
         self._batch = head + tail
+        self._ids_of: dict[int, str] = {}
 
     def message_id(self, physical_offset: int) -> str:
         """Give the offset message id: upper-case hex of the store host and the physical offset."""
@@ -65,11 +67,19 @@ class SendReplies:
         return _words(size + 4, size) + header  # the serialization byte of JSON is 0
 
     def stored_batch(
-        self, opaque: int, code: int, physical_offsets: Iterable[int], queue_id: int, queue_offset: int
+        self, opaque: int, code: int, physical_offsets: Sequence[int], queue_id: int, queue_offset: int
     ) -> bytes:
         """Answer a batch: the ids joined by commas, the queue offset of the first."""
-        ids = ",".join(map(self.message_id, physical_offsets))
+        ids = self._ids(len(physical_offsets)) % tuple(physical_offsets)
         return encode_frame(JSON, (self._batch % (code, ids, queue_id, queue_offset, opaque)).encode())
+
+    def _ids(self, count: int) -> str:
+        ids = self._ids_of.get(count)
+        if ids is None:
+            if len(self._ids_of) > _TEMPLATES_MAX:
+                self._ids_of.clear()
+            self._ids_of[count] = ids = ",".join([f"{self._host_hex}%016X"] * count)
+        return ids
 
     def refused(self, code: int, remark: str) -> Reply:
         """Answer a message that is not in the log."""

@@ -115,7 +115,7 @@ def test_a_batch_lies_in_one_file(tmp_path: Path) -> None:
         put(store, b"x" * 3990)
         put(store, b"x" * 2000)
         entries = [BatchEntry(n, b"y" * 900, b"") for n in range(3)]
-        puts = store.stage_batch(
+        batch = store.stage_batch(
             "T",
             0,
             entries,
@@ -126,9 +126,8 @@ def test_a_batch_lies_in_one_file(tmp_path: Path) -> None:
             born_host=BORN,
         )
         store.commit()
-        assert [each.queue_offset for each in puts] == [2, 3, 4]
-        assert puts[0].physical_offset == 8192
-        assert puts[1].physical_offset == 8192 + puts[0].size
+        assert (batch.queue_offset, batch.size, batch.end) == (2, 3 * (batch.size // 3), 8192 + batch.size)
+        assert batch.physical_offsets == [8192 + n * batch.size // 3 for n in range(3)]
         found = store.get_messages("T", 0, 2, 32)
         assert [decode_record(record).flag for record in found.records] == [0, 1, 2]
         assert len(store.query("T", "c", 10, 0, 1 << 60).records) == 1
