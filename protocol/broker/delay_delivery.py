@@ -15,6 +15,7 @@ from twisted.logger import Logger
 
 from rmqd.store.errors import ColdRead, StoreError
 from rmqd.store.reading import GetStatus
+from rmqwire.errors import MalformedMessage
 from rmqwire.hashing import tags_code
 from rmqwire.message import StoredMessage, decode_properties, decode_record, message_keys
 
@@ -35,7 +36,7 @@ TICK_S = 0.1
 
 _BATCH = 32
 _BATCHES_PER_TICK = 32
-_RETRY_AFTER_MS = 10_000
+_RETRY_AFTER_MS = 1000
 _HALF_TOPIC = "RMQ_SYS_TRANS_HALF_TOPIC"
 
 
@@ -96,46 +97,70 @@ class DelayedDelivery:
             except ColdRead:
                 self._read_cold(level, offset)
                 return
+            except StoreError as cause:
+                self._failed(level, cause)  # the other levels go on
+                return
             if not self._take(level, offset, found):
                 return
 
     def _read_cold(self, level: int, offset: int) -> None:
         self._reading.add(level)
         read = self._run_in_thread(self._store.get_messages, SCHEDULE_TOPIC, level - 1, offset, _BATCH, allow_cold=True)
-        read.addCallback(lambda found: None if self._stopped else self._take(level, offset, found))
+        read.addCallback(lambda found: not self._stopped and self._take(level, offset, found))
         read.addErrback(lambda failure: self._failed(level, failure.value))
-        read.addBoth(lambda _: self._reading.discard(level))
+        read.addCallback(lambda more: self._read(level, more is True))
+        read.addErrback(
+            lambda failure: _log.failure("delivery of level {delay_level} failed", failure, delay_level=level)
+        )
+
+    def _read(self, level: int, more: bool) -> None:
+        """Go on behind what came from disk: the next messages were perhaps read ahead with it."""
+        self._reading.discard(level)
+        if more and not self._stopped:
+            self._deliver_level(level)
 
     def _failed(self, level: int, cause: BaseException | None) -> None:
         self._due_ms[level] = self._wall_clock_ms() + _RETRY_AFTER_MS
-        _log.error("delayed messages of level {level} wait: {cause}", level=level, cause=cause)
+        _log.error("delayed messages of level {delay_level} wait: {cause}", delay_level=level, cause=cause)
 
     def _take(self, level: int, offset: int, found: GetResult) -> bool:
         """Deliver the due ones of what was read; tell whether there may be more."""
         if found.status is not GetStatus.FOUND:
             self._offsets.set(level, max(found.next_begin_offset, found.min_offset))
             return found.next_begin_offset > offset
-        now_ms = self._wall_clock_ms()
-        taken = 0
-        waits = False
+        taken, refused = self._take_due(level, found.records)
         try:
-            for record in found.records:
-                message = decode_record(record)
-                due_ms = self._levels.deliver_at_ms(level, message.store_timestamp)
-                # A clock that was set back must not hold a message longer than its level says.
-                due_ms = min(due_ms, now_ms + self._levels.delays_ms[level])
-                if due_ms > now_ms:
-                    self._due_ms[level] = due_ms
-                    waits = True
-                    break
-                self._stage(message)
-                taken += 1
             self._store.commit()
         except StoreError as cause:
             self._failed(level, cause)
             return False
+        # What is stored is not delivered again, although the one behind it was refused.
         self._offsets.set(level, offset + taken)
-        return not waits
+        if refused is not None:
+            self._failed(level, refused)
+        return taken == found.count
+
+    def _take_due(self, level: int, records: list[bytes]) -> tuple[int, StoreError | None]:
+        """Stage what is due; give how many were taken, and why the next was not if the store refused it."""
+        now_ms = self._wall_clock_ms()
+        for taken, record in enumerate(records):
+            try:
+                message = decode_record(record)
+            except MalformedMessage as cause:
+                _log.error(
+                    "a delayed message of level {delay_level}, left out: {cause}", delay_level=level, cause=cause
+                )
+                continue
+            due_ms = self._levels.deliver_at_ms(level, message.store_timestamp)
+            # Due later than any message stored now would be: the clock was set back. As Java: deliver it.
+            if now_ms < due_ms <= now_ms + self._levels.delays_ms[level]:
+                self._due_ms[level] = due_ms
+                return taken, None
+            try:
+                self._stage(message)
+            except StoreError as cause:
+                return taken, cause
+        return len(records), None
 
     def _stage(self, message: StoredMessage) -> None:
         properties = decode_properties(message.properties)
