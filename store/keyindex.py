@@ -172,7 +172,11 @@ class KeyIndex:
         self.build()
         jobs = []
         for file in [*self._full, *self.files[-1:]]:
-            job = file.write_plan()
+            try:
+                job = file.write_plan()
+            except OSError:
+                self.write_failed()  # the jobs of the files before it are not run either
+                raise
             if job is not None:
                 jobs.append(job)
                 self._writing.append(file)
