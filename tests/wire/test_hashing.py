@@ -67,3 +67,20 @@ def test_the_tables_of_shared_parts_are_bounded() -> None:
         assert hasher.index_hash(key) == index_hash(unsigned_string_hash("T#" + key))
     assert len(IndexKeyHasher._heads) <= IndexKeyHasher._HEADS_MAX
     assert len(IndexKeyHasher._pairs) <= IndexKeyHasher._PAIRS_MAX + 2
+
+
+@pytest.mark.parametrize("length", [255, 256, 257, 600])
+@pytest.mark.parametrize("character", ["a", "\u00e4", "\U0001f600"])
+def test_long_texts_are_summed_in_pieces(length: int, character: str) -> None:
+    """Keys of a whole document; the tables of weights end at 256."""
+    text = "".join(chr(ord(character) + number % 7) for number in range(length))
+    assert java_string_hash(text) == by_the_book(text)
+
+
+def test_the_table_of_last_letters_is_bounded_too() -> None:
+    """However keys end, in ASCII without order."""
+    hasher = IndexKeyHasher("T")
+    for number in range(5000):
+        key = "0" * 28 + chr(33 + number % 90) + chr(33 + number // 90) + "zz"
+        assert hasher.index_hash(key) == index_hash(unsigned_string_hash("T#" + key))
+    assert len(hasher._pairs) <= hasher._PAIRS_MAX + 2

@@ -206,3 +206,21 @@ def test_message_ids_that_are_none(text: str) -> None:
 def test_the_checksum_has_no_top_bit() -> None:
     assert body_crc(b"Hello RocketMQ") == 1_774_740_973
     assert body_crc(b"abc") == 891_568_578
+
+
+@pytest.mark.parametrize(
+    ("at", "data", "said"),
+    [
+        (36, b"\x00\x00\x00\x30", "shorter than its header"),  # both hosts with 16 bytes: they leave no room
+        (91 - 7, b"\x7f", "do not add up|body of"),
+        (91, b"\xff", "not UTF-8"),
+        (90, b"\x80", "topic of 128 bytes"),
+    ],
+)
+def test_a_record_whose_parts_contradict_each_other_is_an_error(at: int, data: bytes, said: str) -> None:
+    record = bytearray(RECORD)
+    record[at : at + len(data)] = data
+    if at == 36:
+        record[:4] = (92).to_bytes(4, "big")
+    with pytest.raises(MalformedMessage, match=said):
+        decode_record(bytes(record))
