@@ -8,7 +8,6 @@ from __future__ import annotations
 from rmqwire.codes import RequestCode as C
 from rmqwire.declare import Role
 
-_POP = "POP consumption"
 _HA = "replication"
 _CONTROLLER = "controller mode"
 _ACL = "ACL 1.0"
@@ -19,22 +18,6 @@ _LITE = "lite topics of 5.5"
 
 _BROKER: dict[int, str] = {
     C.SWITCH_TIMER_ENGINE: "the timer in RocksDB",
-    **dict.fromkeys(
-        (
-            C.POP_MESSAGE,
-            C.ACK_MESSAGE,
-            C.BATCH_ACK_MESSAGE,
-            C.PEEK_MESSAGE,
-            C.CHANGE_MESSAGE_INVISIBLETIME,
-            C.NOTIFICATION,
-            C.POLLING_INFO,
-            C.POP_ROLLBACK,
-            C.QUERY_ASSIGNMENT,
-            C.SET_MESSAGE_REQUEST_MODE,
-            C.GET_ALL_MESSAGE_REQUEST_MODE,
-        ),
-        _POP,
-    ),
     **dict.fromkeys(
         (
             C.NOTIFY_MIN_BROKER_ID_CHANGE,

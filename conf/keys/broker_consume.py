@@ -49,12 +49,16 @@ class BrokerConsume(OptionGroup):
     broadcast_offset_expire_second = int64(120, "s", "Forget such an offset after so long without a change.")
     broadcast_offset_expire_max_second = int64(300, "s", "Forget such an offset after so long in any case.")
     use_static_subscription = boolean(False, "Allow a group only the topics that its settings list.")
-    server_load_balancer_enable = boolean(True, "Assign queues to consumers in the broker.")
+    server_load_balancer_enable = boolean(True, "Assign queues to consumers in the broker.", acted=True)
     load_balance_poll_name_server_interval = int64(
-        30_000, "ms", "Time between two looks at the routes for that assignment."
+        30_000, "ms", "Time between two looks at the routes for that assignment.", acted=True
     )
-    default_message_request_mode = choice(MessageRequestMode.PULL, "How groups without a setting are told to consume.")
-    default_pop_share_queue_num = int32(-1, "queues", "How many further queues a pop consumer may share; -1 is all.")
+    default_message_request_mode = choice(
+        MessageRequestMode.PULL, "How groups without a setting are told to consume.", acted=True
+    )
+    default_pop_share_queue_num = int32(
+        -1, "queues", "How many further queues a pop consumer may share; -1 is all.", acted=True
+    )
     enable_property_filter = boolean(False, "Allow SQL filters over the properties of messages.", acted=True)
     enable_calc_filter_bit_map = boolean(False, "Note at storing time which filters a message passes.")
     expect_consumer_num_use_filter = int32(

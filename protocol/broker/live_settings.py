@@ -75,6 +75,8 @@ class LiveSettings:
         parts.send_settings.reject_transaction_message = broker.reject_transaction_message
         parts.transaction_settings.follow(parts.options)
         parts.timer_settings.follow(parts.options)
+        parts.pops.follow()
+        parts.modes.follow(parts.options)
         parts.reply_settings.store_reply_message_enable = broker.store_reply_message_enable
         parts.pull_checks.broker_permission = broker.broker_permission
         parts.pull_checks.enable_property_filter = broker.enable_property_filter

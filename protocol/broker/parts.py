@@ -5,7 +5,7 @@ Only construction: what each part needs is visible here, and nowhere else. `hand
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,8 @@ from .groups import SubscriptionGroups
 from .holds import PullHolds
 from .locks import QueueLocks
 from .offsets import ConsumerOffsets
+from .pop_modes import RequestModes
+from .pop_service import PopService
 from .pull import PullHandlers, PullSettings
 from .pull_checks import PullChecks
 from .registration import BrokerAddress, Registration
@@ -59,6 +61,10 @@ if TYPE_CHECKING:
 
     from .delay import DelayLevels
 
+_TIMER_LATE_MS = 2000
+_TIMER_BACKLOG = 5000
+"""With more messages to take the timer may be so far behind that acknowledgements of pops are still on their way."""
+
 
 class BrokerParts:
     """Everything between the ports and the store.
@@ -89,7 +95,7 @@ class BrokerParts:
         self.options = options
         self.store = store
         self._run_in_thread = run_in_thread
-        self._reactor = reactor
+        self.reactor = reactor
         self._config_dir = Path(options.store.store_path_root_dir) / "config"
         self.stats = BrokerStats(broker.broker_cluster_name, wall_clock_ms)
         self.topics = TopicTable(
@@ -140,7 +146,7 @@ class BrokerParts:
         self.producers = ProducerRegistry(reactor)
         self.locks = QueueLocks(reactor)
         self.holds = PullHolds(reactor, arrival_reader(store))
-        store.on_arrival = self.holds.arrived
+        store.on_arrival = self._arrived
         self.delay_offsets = DelayOffsets(
             self._file("delayOffset.json"), wall_clock_ms, run_in_thread, broker.delay_offset_update_version_step
         )
@@ -170,6 +176,8 @@ class BrokerParts:
             reject_transaction_message=broker.reject_transaction_message,
         )
         self.reply_settings = ReplySettings(broker.store_reply_message_enable)
+        self.pops = self._pops(reactor)
+        self.modes = RequestModes(self._file("messageRequestMode.json"), run_in_thread)
         self.transaction_settings = TransactionSettings()
         self.transaction_settings.follow(options)
         self.transactions = self._transactions(reactor)
@@ -234,11 +242,36 @@ class BrokerParts:
             self.timer_settings,
             TimerCounts(self._file("timermetrics"), wall_clock_ms, self._run_in_thread),
             self.stats,
-            self._reactor,
+            self.reactor,
             wall_clock_ms,
             self._run_in_thread,
             self.group_commit.when_flushed,
         )
+
+    def _pops(self, reactor: Any) -> PopService:
+        return PopService(
+            self.options,
+            self.store,
+            self.topics,
+            self.groups,
+            self.offsets,
+            self.stats,
+            self._levels,
+            self._file("consumerOrderInfo.json"),
+            reactor,
+            wall_clock_ms,
+            self._run_in_thread,
+            self._timer_is_behind,
+            self.group_commit.when_flushed if self.options.store.flush_disk_type is FlushDiskType.SYNC_FLUSH else None,
+        )
+
+    def _timer_is_behind(self) -> bool:
+        timers = self.timers
+        return timers is not None and (timers.behind_ms >= _TIMER_LATE_MS or timers.messages_behind >= _TIMER_BACKLOG)
+
+    def _arrived(self, topic: str, queue_id: int, next_offset: int, tags_codes: Sequence[int]) -> None:
+        self.holds.arrived(topic, queue_id, next_offset, tags_codes)
+        self.pops.arrived(topic, queue_id, next_offset, tags_codes)
 
     def _transactions(self, reactor: Any) -> Transactions:
         return Transactions(
@@ -288,7 +321,7 @@ class BrokerParts:
                 self.send_settings,
                 self.stats,
                 host,
-                self._reactor,
+                self.reactor,
                 wall_clock_ms,
                 self.group_commit.when_flushed if sync_flush else None,
             ),
@@ -321,6 +354,7 @@ class BrokerParts:
                 region_id=broker.region_id,
             ),
             TimerStateHandlers(self.timers),
+            *self.pops.handlers,
             *state_handlers(self, self._run_in_thread, address),
         ]
 
@@ -330,6 +364,14 @@ class BrokerParts:
         Raises:
             StoreError: One of them cannot be written.
         """
-        for state in (self.topics, self.groups, self.offsets, self.filters, self.delay_offsets):
+        for state in (
+            self.topics,
+            self.groups,
+            self.offsets,
+            self.filters,
+            self.delay_offsets,
+            self.pops.orders,
+            self.modes,
+        ):
             await state.saved()
         await self.transactions.counts.saved()

@@ -148,6 +148,11 @@ class Registration:
         self.set_name_servers(name_servers)
 
     @property
+    def name_servers(self) -> list[str]:
+        """The addresses of all name servers."""
+        return list(self._links)
+
+    @property
     def registered_at(self) -> list[str]:
         """The name servers that know the broker by a connection that is open."""
         return [link.address for link in self._links.values() if link.registered]

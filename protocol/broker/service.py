@@ -116,6 +116,7 @@ class Broker:
         self._upkeep = Upkeep(self.options, self.store, self.parts, self._server, self.run_in_thread)
         self.parts.delayed.begin()
         self.parts.transactions.begin()
+        self.parts.pops.begin(revive=not self.parts.send_settings.is_slave)
         self._upkeep.begin(self._reactor)
         await self.parts.registration.start()
 
@@ -132,9 +133,11 @@ class Broker:
         await self.parts.registration.stop()
         self.parts.delayed.stop()
         self.parts.holds.release_all()
+        self.parts.pops.release_all()
         await self._server.close_all()
         await self.parts.client.stop()
         await self.parts.transactions.stop()
+        await self.parts.pops.stop()
         await self._upkeep.end()
         if self.parts.timers is not None:
             await self.parts.timers.stop()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from rmqd.conf import BrokerRole
 from rmqd.protocol.clocks import wall_clock_ms
 
+from .assignment import AssignmentHandlers
 from .clients_admin import ClientsAdminHandlers
 from .config_admin import ConfigAdminHandlers
 from .consume_stats import ConsumeStatsHandlers
@@ -22,6 +23,7 @@ from .relay import RelayHandlers
 from .reset_offset import ResetOffsetHandlers
 from .runtime_info import RuntimeInfoHandlers
 from .topic_admin import TopicAdminHandlers, TopicAdminSettings
+from .topic_queues import TopicQueues
 
 if TYPE_CHECKING:
     from .parts import BrokerParts
@@ -88,4 +90,17 @@ def state_handlers(parts: BrokerParts, run_in_thread: RunInThread, address: str)
         ),
         ConfigAdminHandlers(parts.options, wall_clock_ms, run_in_thread, live.changed),
         MaintenanceHandlers(parts.store, parts.topics),
+        AssignmentHandlers(
+            parts.topics,
+            parts.groups,
+            parts.consumers,
+            parts.modes,
+            TopicQueues(
+                parts.client,
+                lambda: parts.registration.name_servers,
+                parts.reactor,
+                broker.load_balance_poll_name_server_interval,
+            ),
+            lambda: broker.server_load_balancer_enable,
+        ),
     ]

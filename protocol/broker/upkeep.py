@@ -119,6 +119,7 @@ class Upkeep:
         self._parts.topics.tick()
         self._parts.groups.tick()
         self._parts.filters.tick()
+        self._parts.pops.orders.tick()
 
     def _flush(self) -> None:
         store = self._options.store

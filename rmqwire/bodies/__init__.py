@@ -91,7 +91,7 @@ from .offset import (
     TopicOffset,
     TopicStatsTable,
 )
-from .pop import BatchAck, BatchAckMessageRequestBody
+from .pop import BatchAck, BatchAckMessageRequestBody, PopAck, PopCheckPoint, PopOrder
 from .register import RegisterBrokerBody
 from .route import (
     BrokerData,
@@ -182,6 +182,9 @@ __all__ = [
     "PlainAccessConfig",
     "PolicyEntryInfo",
     "PolicyInfo",
+    "PopAck",
+    "PopCheckPoint",
+    "PopOrder",
     "PopProcessQueueInfo",
     "ProcessQueueInfo",
     "ProducerConnection",

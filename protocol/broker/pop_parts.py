@@ -1,0 +1,49 @@
+"""What the requests of pop consumption share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
+
+    from rmqd.store.messagestore import MessageStore
+
+    from .groups import SubscriptionGroups
+    from .pop_checks import PopChecks, PopSettings
+    from .pop_holds import PopHolds
+    from .pop_log import ReviveLog
+    from .pop_offsets import PopOffsets, PopsOut
+    from .pop_order import PopOrders
+    from .state_writer import RunInThread
+    from .stats import BrokerStats
+    from .topics import TopicTable
+
+
+@dataclass(frozen=True, slots=True)
+class PopShared:
+    """The state of pop consumption and what it works on.
+
+    Attributes:
+        holds: Waiting pops.
+        notices: Waiting notifications.
+        when_safe: Waits until the log is flushed to a position; None when answers do not wait for that.
+    """
+
+    store: MessageStore
+    topics: TopicTable
+    groups: SubscriptionGroups
+    settings: PopSettings
+    checks: PopChecks
+    log: ReviveLog
+    offsets: PopOffsets
+    out: PopsOut
+    orders: PopOrders
+    holds: PopHolds
+    notices: PopHolds
+    stats: BrokerStats
+    wall_clock_ms: Callable[[], int]
+    run_in_thread: RunInThread
+    when_safe: Callable[[int], Deferred[int]] | None
