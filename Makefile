@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 RUN    := $(VENV)/.run
 DATA   ?= data
 
-.PHONY: dev run test check-format lint unit interop interop-official docs bench bench-quick clean
+.PHONY: dev run test lint unit coverage wheel-test interop interop-official docs bench bench-quick clean
 
 run: $(RUN)  ## name server and broker in one process, store in ./data
 	@exec $(BIN)/rmqd up --data $(DATA) $(ARGS)
@@ -35,6 +35,17 @@ lint: $(STAMP)  ## format, lint, types, directions of import
 
 unit: $(STAMP)  ## unit, property and simulation tests
 	$(BIN)/pytest tests
+
+coverage: $(STAMP)  ## the same, with what they reach of the codec and the store
+	$(BIN)/coverage run $(BIN)/pytest tests
+	$(BIN)/coverage report --include='*/rmqwire/*,rmqwire/*' --fail-under=100
+	$(BIN)/coverage report --include='store/*' --fail-under=95
+
+wheel-test:  ## the same, against the wheel as others install it
+	@rm -rf .cache/wheel build && $(PYTHON) -m venv .cache/wheel
+	@.cache/wheel/bin/pip wheel -q --no-deps -w .cache/wheel/dist .
+	@.cache/wheel/bin/pip install -q "$$(ls .cache/wheel/dist/*.whl)[test]"
+	.cache/wheel/bin/pytest tests
 
 interop: $(STAMP)  ## official clients against our servers
 	$(BIN)/pytest interop --server=ours
