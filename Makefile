@@ -37,6 +37,7 @@ unit: $(STAMP)  ## unit, property and simulation tests
 	$(BIN)/pytest tests
 
 coverage: $(STAMP)  ## the same, with what they reach of the codec and the store
+	@mkdir -p .cache
 	$(BIN)/coverage run $(BIN)/pytest tests
 	$(BIN)/coverage report --include='*/rmqwire/*,rmqwire/*' --fail-under=100
 	$(BIN)/coverage report --include='store/*' --fail-under=95
