@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 EXIT_CONF = 2
 EXIT_START = 1
-STOP_TIMEOUT_S = 30.0
+_ALL_INTERFACES = ("0.0.0.0", "::")  # noqa: S104  compared, not bound
 
 _log = Logger()
 
@@ -87,6 +87,8 @@ def run_up(
     if address is not None:
         overrides["brokerIP1"] = overrides["brokerIP2"] = address
     options = _options(lambda: load_broker_options(config_file, overrides))
+    if bind is not None and bind not in _ALL_INTERFACES and not options.source.keys() & {"brokerIP1", "brokerIP2"}:
+        options.broker.broker_ip1 = options.broker.broker_ip2 = bind  # nobody reaches the broker by another one
     names: dict[str, str] = {
         "listenPort": str(namesrv_port),
         "kvConfigPath": str(data / "namesrv" / "kvConfig.json"),
@@ -100,7 +102,8 @@ def run_up(
     async def start() -> list[Callable[[], Awaitable[None]]]:
         server = _new_name_server(name_options)
         await server.start()
-        local = "127.0.0.1" if bind in (None, "0.0.0.0", "::") else bind  # noqa: S104  compared, not bound
+        local = "127.0.0.1" if bind is None or bind in _ALL_INTERFACES else bind
+        local = f"[{local}]" if ":" in local else local
         configured = options.broker.namesrv_addr
         options.broker.namesrv_addr = ";".join(filter(None, (f"{local}:{server.port}", configured)))
         broker = _new_broker(options)

@@ -23,7 +23,7 @@ from rmqd.protocol.commands import mqshutdown, rmqd
 from rmqd.protocol.shutdown import run_shutdown
 
 RUN = "import sys; from rmqd.protocol.commands import rmqd; sys.argv[0] = 'rmqd'; rmqd()"
-LOCAL = ("--bind", "127.0.0.1", "--address", "127.0.0.1")
+LOCAL = ("--bind", "127.0.0.1")
 
 
 class Ended(NamedTuple):
