@@ -78,11 +78,6 @@ class BrokerOptions:
         return _black_list(self.broker.config_black_list, "brokerConfigPath", "rocketmqHome", "configBlackList")
 
     @property
-    def vip_listen_port(self) -> int:
-        """Port of the second listener: two below the first, or a free one (0) where that cannot be."""
-        return max(self.server.listen_port - 2, 0)
-
-    @property
     def update_file(self) -> str:
         """The file that an update at run time rewrites."""
         return str(self.file) if self.file else f"{self.store.store_path_root_dir}/config/broker.properties"

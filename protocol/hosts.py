@@ -53,17 +53,3 @@ def parse_address(text: str, default_port: int) -> tuple[str, int]:
     if not 0 <= number <= 65535:
         raise ValueError(f"port {number} is not between 0 and 65535")
     return host.strip("[]"), number
-
-
-def first_local_address() -> str:
-    """Give the address that other machines most likely reach this one by, without sending a packet.
-
-    Java walks the interfaces and prefers a public IPv4 address, then others but loopback
-    (`RemotingUtil.getLocalAddress`); the routing table's answer is the same on ordinary machines.
-    """
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("192.0.2.1", 9))  # TEST-NET-1: a UDP connect only looks up the route
-            return str(probe.getsockname()[0])
-        except OSError:
-            return "127.0.0.1"

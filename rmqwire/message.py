@@ -90,13 +90,10 @@ RECORD_FIXED_BYTES = 91
 """A version 1 record with both hosts IPv4, without body, topic and properties."""
 
 _HEADER = {(born, store): struct.Struct(f">iiiiiqqiq{born}sq{store}siqi") for born in (8, 20) for store in (8, 20)}
-HEADER_V4 = _HEADER[8, 8]
-HEADER_BORN_V6 = _HEADER[20, 8]
 _SIZE_MAGIC = struct.Struct(">ii")
 _SYS_FLAG = struct.Struct(">i")
 _SHORT = struct.Struct(">h")
 _BATCH_HEAD = struct.Struct(">iiiii")
-_MESSAGE_ID_V4 = struct.Struct(">8sq")
 _PORT = struct.Struct(">i")
 
 

@@ -29,7 +29,6 @@ def broker(tmp_path: Path, text: str, overrides: dict[str, str] | None = None, *
 def test_defaults_without_a_file() -> None:
     options = load_broker_options(environ=ENVIRON)
     assert options.server.listen_port == 10911
-    assert options.vip_listen_port == 10909
     assert options.store.ha_listen_port == 10912
     assert options.store.store_path_root_dir == "/HOME/store"
     assert options.store.store_path_commit_log == "/HOME/store/commitlog"
@@ -206,18 +205,18 @@ def test_values_that_java_adjusts(tmp_path: Path, key: str, given: int, used: in
 
 
 @pytest.mark.parametrize(
-    ("text", "listen", "vip", "ha"),
+    ("text", "listen", "ha"),
     [
-        ("listenPort=30911", 30911, 30909, 30912),
-        ("listenPort=0", 0, 0, 0),
-        ("listenPort=1", 1, 0, 2),
-        ("listenPort=30911\nhaListenPort=40000", 30911, 30909, 40000),
-        ("listenPort=30911\nhaListenPort=0", 30911, 30909, 30912),
+        ("listenPort=30911", 30911, 30912),
+        ("listenPort=0", 0, 0),
+        ("listenPort=1", 1, 2),
+        ("listenPort=30911\nhaListenPort=40000", 30911, 40000),
+        ("listenPort=30911\nhaListenPort=0", 30911, 30912),
     ],
 )
-def test_ports(tmp_path: Path, text: str, listen: int, vip: int, ha: int) -> None:
+def test_ports(tmp_path: Path, text: str, listen: int, ha: int) -> None:
     options = broker(tmp_path, text)
-    assert (options.server.listen_port, options.vip_listen_port, options.store.ha_listen_port) == (listen, vip, ha)
+    assert (options.server.listen_port, options.store.ha_listen_port) == (listen, ha)
 
 
 @pytest.mark.parametrize(
