@@ -33,8 +33,9 @@ lint: $(STAMP)  ## format, lint, types, directions of import
 	$(BIN)/mypy -p rmqwire -p rmqd
 	PYTHONPATH=.links:. $(BIN)/lint-imports
 
-unit: $(STAMP)  ## unit, property and simulation tests
+unit: $(STAMP)  ## unit, property and simulation tests, with and without the compiled part
 	$(BIN)/pytest tests
+	RMQD_PURE=1 $(BIN)/pytest tests/wire tests/store tests/sim
 
 coverage: $(STAMP)  ## the same, with what they reach of the codec and the store
 	@mkdir -p .cache

@@ -10,6 +10,7 @@ from operator import itemgetter
 from struct import Struct, error
 from typing import Any
 
+from . import speed
 from .codes import LANGUAGE_BYTES, LANGUAGES
 from .errors import MalformedHeader
 
@@ -94,6 +95,14 @@ def read_ext_bytes(data: bytes) -> dict[str, str]:
     Raises:
         MalformedHeader, struct.error: Lengths that leave the header.
     """
+    if speed.read_ext is not None:
+        ext = speed.read_ext(data)
+        if ext is not None:
+            return ext
+    return _read_by_shape(data)
+
+
+def _read_by_shape(data: bytes) -> dict[str, str]:
     shapes = _shapes.get(len(data))
     if shapes is not None:
         number = int.from_bytes(data, "big")

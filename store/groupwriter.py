@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
-from itertools import accumulate
 from zlib import crc32
 
 import msgspec
@@ -21,7 +20,6 @@ from rmqwire.message import (
     SYS_FLAG_STORE_HOST_V6,
     SYS_FLAG_TRANSACTION_MASK,
     SYS_FLAG_TRANSACTION_ROLLBACK,
-    BatchEntry,
     decode_properties,
 )
 
@@ -39,11 +37,11 @@ CommitCallback = Callable[[Exception | None], None]
 ArrivalCallback = Callable[[str, int, int, Sequence[int]], None]
 """(topic, queue id, the queue's new max offset, tags codes of the new messages), once per queue and commit."""
 
-_UNIT_PACK = UNIT.pack
-_PROPERTIES_LENGTH = struct.Struct(">h").pack
+UNIT_PACK = UNIT.pack
+PROPERTIES_LENGTH = struct.Struct(">h").pack
 _RECORD_BODY_MARGIN_BYTES = 64 * 1024
 """As Java: a record may be so much larger than `maxMessageSize`."""
-_TRANSACTION_NOT_IN_QUEUE = frozenset((4, 12))  # prepared and rollback have no queue offset
+TRANSACTION_NOT_IN_QUEUE = frozenset((4, 12))  # prepared and rollback have no queue offset
 
 
 class StagedPut(msgspec.Struct, gc=False):
@@ -53,18 +51,6 @@ class StagedPut(msgspec.Struct, gc=False):
     queue_offset: int
     size: int
     """Bytes of the record; `physical_offset + size` is what has to be flushed for it."""
-    store_timestamp: int
-
-
-class StagedBatch(msgspec.Struct, gc=False):
-    """Where the messages of a batch go, next to each other in the queue and in one file."""
-
-    physical_offsets: list[int]
-    queue_offset: int
-    """Of the first."""
-    size: int
-    """Bytes of all records; they end at `end`."""
-    end: int
     store_timestamp: int
 
 
@@ -119,7 +105,7 @@ class GroupWriter:
         self._last_timestamp = 0
         self._watchers: list[CommitCallback] = []
         self.put_count = 0
-        """Messages written since the store was opened."""
+        """Messages staged since the store was opened."""
 
     # -- whether it may write ------------------------------------------------------------------------------------
 
@@ -134,6 +120,8 @@ class GroupWriter:
             self._not_writable = NotWritable("the store is closed")
         else:
             self._not_writable = self._failure or self._derived_failure or self._disk_full
+            if self._not_writable is None and self.options.slave:
+                self._not_writable = NotWritable("a slave takes messages from its master alone")
 
     def _fail(self, text: str, error: BaseException) -> None:
         self._failure = NotWritable(text)
@@ -203,7 +191,7 @@ class GroupWriter:
         timestamp = self._group_timestamp or self._begin_group()
         if queue.is_schedule:
             tags_code = unit_tags_code(topic, decode_properties(properties), timestamp, self._delivery)
-        if sys_flag & SYS_FLAG_TRANSACTION_MASK in _TRANSACTION_NOT_IN_QUEUE:
+        if sys_flag & SYS_FLAG_TRANSACTION_MASK in TRANSACTION_NOT_IN_QUEUE:
             queue_offset = 0
             if sys_flag & SYS_FLAG_TRANSACTION_MASK == SYS_FLAG_TRANSACTION_ROLLBACK:
                 keys = ()
@@ -212,7 +200,7 @@ class GroupWriter:
             queue.staged_next = queue_offset + 1
             if not queue.staged:
                 self._touched.append(queue)
-            queue.staged += _UNIT_PACK(position, size, tags_code)
+            queue.staged += UNIT_PACK(position, size, tags_code)
             queue.staged_tags.append(tags_code)
         self._parts += (
             pack(
@@ -234,112 +222,14 @@ class GroupWriter:
             ),
             body,
             queue.topic_field,
-            _PROPERTIES_LENGTH(properties_length),
+            PROPERTIES_LENGTH(properties_length),
             properties,
         )
         if keys:
             self._keyed.append((queue.hasher, position, timestamp, keys))
         self._position = position + size
+        self.put_count += 1
         return StagedPut(position, queue_offset, size, timestamp)
-
-    def stage_batch(
-        self,
-        topic: str,
-        queue_id: int,
-        entries: Sequence[BatchEntry],
-        *,
-        tags_codes: Sequence[int],
-        keys: Sequence[Sequence[str]],
-        sys_flag: int,
-        born_timestamp: int,
-        born_host: bytes,
-        reconsume_times: int = 0,
-    ) -> StagedBatch:
-        """Give the messages of a client's batch their places, next to each other in one file.
-
-        Args:
-            tags_codes: one for each entry. keys: one sequence for each entry.
-
-        Raises:
-            As `stage`; then none of them was assigned a place.
-        """
-        queue = self._by_key.get((topic, queue_id))
-        if queue is None:
-            queue = self._queue_for_put(topic, queue_id)
-        fixed = queue.fixed_size + (0 if len(born_host) == 8 else 12)
-        sizes = []
-        for entry in entries:
-            body_length, properties_length = len(entry.body), len(entry.properties)
-            size = fixed + body_length + properties_length
-            if body_length > self._body_max or properties_length > PROPERTIES_SIZE_MAX_BYTES or size > self._record_max:
-                self._refuse(body_length, properties_length, size)
-            sizes.append(size)
-        total = sum(sizes)
-        if self._not_writable is not None or total > self._record_max + fixed * len(entries):
-            self._refuse(total, 0, total)
-        if self._position + total + BLANK_BYTES > self._file_end:
-            self._roll(total)
-        timestamp = self._group_timestamp or self._begin_group()
-        if queue.is_schedule:
-            tags_codes = [
-                unit_tags_code(topic, decode_properties(entry.properties), timestamp, self._delivery)
-                for entry in entries
-            ]
-        first = self._position
-        offsets = list(accumulate(sizes[:-1], initial=first))
-        queue_offset = 0
-        in_queue = sys_flag & SYS_FLAG_TRANSACTION_MASK not in _TRANSACTION_NOT_IN_QUEUE
-        if in_queue:
-            queue_offset = self._take_units(queue, offsets, sizes, tags_codes)
-        pack = self._pack_v4 if len(born_host) == 8 else self._pack_v6
-        flags = sys_flag | self._sys_flag | (0 if len(born_host) == 8 else SYS_FLAG_BORN_HOST_V6)
-        magic, store_host, topic_field, parts = queue.magic, self._store_host, queue.topic_field, self._parts
-        logical, step = queue_offset, 1 if in_queue else 0
-        for entry, offset, size in zip(entries, offsets, sizes, strict=True):
-            body, properties = entry.body, entry.properties
-            parts += (
-                pack(
-                    size,
-                    magic,
-                    crc32(body) & 0x7FFFFFFF,
-                    queue_id,
-                    entry.flag,
-                    logical,
-                    offset,
-                    flags,
-                    born_timestamp,
-                    born_host,
-                    timestamp,
-                    store_host,
-                    reconsume_times,
-                    0,
-                    len(body),
-                ),
-                body,
-                topic_field,
-                _PROPERTIES_LENGTH(len(properties)),
-                properties,
-            )
-            logical += step
-        if sys_flag & SYS_FLAG_TRANSACTION_MASK != SYS_FLAG_TRANSACTION_ROLLBACK:
-            hasher = queue.hasher
-            self._keyed += [
-                (hasher, offset, timestamp, entry_keys)
-                for offset, entry_keys in zip(offsets, keys, strict=True)
-                if entry_keys
-            ]
-        self._position = first + total
-        return StagedBatch(offsets, queue_offset, total, first + total, timestamp)
-
-    def _take_units(self, queue: ConsumeQueue, offsets: list[int], sizes: list[int], tags_codes: Sequence[int]) -> int:
-        """Stage the units of a batch; give the logical offset of the first."""
-        queue_offset = queue.staged_next
-        queue.staged_next = queue_offset + len(offsets)
-        if not queue.staged:
-            self._touched.append(queue)
-        queue.staged += b"".join(map(_UNIT_PACK, offsets, sizes, tags_codes))
-        queue.staged_tags += tags_codes
-        return queue_offset
 
     def _queue_for_put(self, topic: str, queue_id: int) -> ConsumeQueue:
         if self._not_writable is not None:
@@ -362,9 +252,13 @@ class GroupWriter:
         raise MessageTooLarge(f"message of {body_length} bytes ({size} as stored), the limit is {self._body_max}")
 
     def _begin_group(self) -> int:
-        # One reading of the clock for a group; as Java's under the put lock, store times never go back.
-        self._group_timestamp = max(self._wall_clock_ms(), self._last_timestamp)
+        # One reading of the clock for a group.
+        self._group_timestamp = self._next_timestamp()
         return self._group_timestamp
+
+    def _next_timestamp(self) -> int:
+        # As Java's under the put lock, store times never go back.
+        return max(self._wall_clock_ms(), self._last_timestamp)
 
     def _roll(self, size: int) -> int:
         """End the file with a blank and go on in the next one."""
@@ -400,7 +294,6 @@ class GroupWriter:
         log.wrote_offset = self._part_begin = self._position
         self._last_timestamp = self._group_timestamp
         self._group_timestamp = 0
-        self.put_count += len(parts) // 5 + sum([len(piece) // 5 for _, piece in self._pieces])
         parts.clear()
         self._pieces.clear()
         self._take_keys()

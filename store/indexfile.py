@@ -20,7 +20,9 @@ import struct
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from rmqwire import speed
 from rmqwire.hashing import IndexKeyHasher
 
 from .commitlog import make_file
@@ -38,6 +40,7 @@ _ENTRIES_WRITE_BYTES = 1 << 16
 _READ_ENTRIES = 50_000
 _INT_MAX = 0x7FFFFFFF
 
+AddKeys = Callable[[list[Any], Any, set[int], int, int, int, int, int], tuple[bytes, int, int, int]]
 KeyedMessage = tuple[IndexKeyHasher, int, int, Sequence[str]]
 """(hasher of its topic, physical offset, store time, keys)"""
 
@@ -165,6 +168,8 @@ class IndexFile:
         assert table is not None
         if header.index_count == 1 or header.begin_timestamp <= 0:
             return self._add_first(messages)
+        if speed.add_keys is not None:
+            return self._add_compiled(speed.add_keys, table, messages)
         slots = table.values
         number = header.index_count
         limit = self._index_num
@@ -197,6 +202,24 @@ class IndexFile:
             header.end_timestamp = timestamp
         header.slot_count = used
         header.index_count = number
+        self._header_dirty = True
+        return done
+
+    def _add_compiled(self, add_keys: AddKeys, table: SlotTable, messages: list[KeyedMessage]) -> int:
+        header = self.header
+        entries, done, header.index_count, header.slot_count = add_keys(
+            messages,
+            table.values,
+            table.changed_pages,
+            SLOTS_PER_PAGE_BITS,
+            header.index_count,
+            self._index_num,
+            header.begin_timestamp,
+            header.slot_count,
+        )
+        self._memory[1].extend(entries)
+        if done:
+            _, header.end_physical_offset, header.end_timestamp, _ = messages[done - 1]
         self._header_dirty = True
         return done
 

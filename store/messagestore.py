@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
+from .batchwriter import BatchWriter
 from .checkpoint import Checkpoint, checkpoint_job, load_checkpoint
 from .commitlog import CommitLog
 from .dirlock import AbortFile, DirectoryLock
@@ -24,12 +25,13 @@ from .dispatch import DeliveryTime
 from .errors import DerivedWriteFailed, NotWritable, StoreDamaged, StoreError
 from .fdpool import HotReader, WaitingReader
 from .files import Files, RealFiles
-from .groupwriter import GroupWriter, StagedPut
+from .groupwriter import StagedPut
 from .keyindex import KeyIndex
 from .options import StoreOptions
 from .queuetable import ConsumeQueues
 from .reading import QueueReading, physical_memory_bytes
 from .recovery import Recovery, RecoveryReport
+from .replication import ReplicaWriter
 from .retention import DiskState, Retention
 from .storereads import QueryResult, StoreReads
 
@@ -40,7 +42,7 @@ _CHECKPOINT_MANY_FILES = 200
 """With more files than this to sync, checkpoints are rarer: a minute apart, unless much was written."""
 
 
-class MessageStore(GroupWriter, StoreReads):
+class MessageStore(BatchWriter, ReplicaWriter, StoreReads):
     """One folder of messages.
 
     Args:

@@ -14,18 +14,17 @@ from rmqd.protocol.dispatch import handles
 from rmqd.protocol.replies import Reply, Result, Staged
 from rmqd.store.errors import StoreError
 from rmqwire.codes import RequestCode, ResponseCode
-from rmqwire.errors import RequestError
+from rmqwire.errors import MalformedMessage, RequestError
 from rmqwire.hashing import tags_code
 from rmqwire.message import (
     SYS_FLAG_MULTI_TAGS,
     SYS_FLAG_TRANSACTION_MASK,
 )
-from rmqwire.properties import tags_and_keys
 from rmqwire.requests.send import SendBatchMessage, SendMessage, SendMessageV2
 
 from .delay import DELAY, PUT_ASIDE
 from .names import TRANS_HALF_TOPIC
-from .send_batch import check_batch, read_batch
+from .send_batch import check_batch, check_batch_size
 from .send_checks import RETRY_PREFIX, check_topic, illegal_message, pick_queue
 from .send_properties import UNIQ_KEY, PropertyRules, without_property
 from .transaction_messages import TRAN_MSG, half_text, opens_transaction
@@ -220,19 +219,19 @@ class SendHandlers:
         sys_flag = header.sys_flag
         if config.topic_filter_type == "MULTI_TAG":
             sys_flag |= SYS_FLAG_MULTI_TAGS
-        entries = read_batch(request.body, self._settings.max_message_size)
-        found = [tags_and_keys(entry.properties) for entry in entries]
-        batch = self._store.stage_batch(
-            topic,
-            queue_id,
-            entries,
-            tags_codes=[tags_code(tags) for tags, _ in found],
-            keys=[keys for _, keys in found],
-            sys_flag=sys_flag,
-            born_timestamp=header.born_timestamp,
-            born_host=request.connection.born_host,
-            reconsume_times=header.reconsume_times or 0,
-        )
+        check_batch_size(request.body, self._settings.max_message_size)
+        try:
+            batch = self._store.stage_client_batch(
+                topic,
+                queue_id,
+                request.body,
+                sys_flag=sys_flag,
+                born_timestamp=header.born_timestamp,
+                born_host=request.connection.born_host,
+                reconsume_times=header.reconsume_times or 0,
+            )
+        except MalformedMessage as cause:  # SYSTEM_ERROR, as in Java, where the reading code throws
+            raise RequestError(f"the batch cannot be read: {cause}") from cause
 
         def answer(code: int) -> bytes:
             return self._replies.stored_batch(
@@ -242,7 +241,7 @@ class SendHandlers:
         def finish(failed: Exception | None) -> Result:
             if failed is not None:
                 return self._store_refused(failed)
-            self._stats.put(topic, len(entries), batch.size)
+            self._stats.put(topic, len(batch.physical_offsets), batch.size)
             wait = self._when_safe(batch.end) if self._when_safe is not None else None
             if self._topics.unsaved:
                 wait = self._when_topic_saved(topic, wait)

@@ -6,8 +6,7 @@ Source: `SendMessageProcessor.sendBatchMessage`, `CommitLog.asyncPutMessages`, `
 from __future__ import annotations
 
 from rmqwire.codes import ResponseCode
-from rmqwire.errors import MalformedMessage, RequestError
-from rmqwire.message import BatchEntry, split_batch
+from rmqwire.errors import RequestError
 from rmqwire.properties import parse_properties
 
 from .delay import delay_level
@@ -38,19 +37,11 @@ def check_batch(topic: str, properties: str | None, size_max_bytes: int) -> None
         raise RequestError(illegal_message(size_max_bytes, "a batch cannot be delayed"), ResponseCode.MESSAGE_ILLEGAL)
 
 
-def read_batch(body: bytes, size_max_bytes: int) -> list[BatchEntry]:
-    """Read the messages of a batch.
+def check_batch_size(body: bytes, size_max_bytes: int) -> None:
+    """Refuse a batch that is larger than one message may be.
 
     Raises:
-        RequestError: It cannot be read, is empty, or larger than one message may be. SYSTEM_ERROR, as in Java, where
-            each of these is an exception of the reading code.
+        RequestError: SYSTEM_ERROR, as in Java, where it is an exception of the encoding code.
     """
     if len(body) > size_max_bytes:
         raise RequestError(f"message body size exceeded: {len(body)} bytes, the limit is {size_max_bytes}")
-    try:
-        entries = split_batch(body)
-    except MalformedMessage as cause:
-        raise RequestError(f"the batch cannot be read: {cause}") from cause
-    if not entries:
-        raise RequestError("the batch holds no message")
-    return entries

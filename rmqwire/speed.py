@@ -1,0 +1,37 @@
+"""The compiled functions, where they were built: `read_ext`, `pack_batch`, `add_keys`; None where not.
+
+What it is for: the callers take the compiled function when there is one and their own Python otherwise, which is
+complete and the reference. With RMQD_PURE=1 in the environment nothing compiled is used. What it must not do: behave in
+any way that the Python does not.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+__all__ = ["add_keys", "pack_batch", "read_ext"]
+
+if TYPE_CHECKING:
+    PackedBatch = tuple[bytes, bytes, list[int], list[int], list[str | None], list[bytes | None]]
+    """Records, units, offsets, sizes, unique keys of the usual messages, properties of the others."""
+
+read_ext: Callable[[bytes], dict[str, str] | None] | None = None
+"""Ext fields of a binary header; None for what is not plainly well-formed."""
+
+pack_batch: Callable[[bytes, bytes, bytes, int, int, int, int, int, int], PackedBatch | None] | None = None
+"""(body, record template, topic field, position, queue offset, largest body, largest record, largest properties,
+largest sum of records) -> the batch as it is written; None for what is malformed or too large."""
+
+add_keys: Callable[[list[Any], Any, set[int], int, int, int, int, int], tuple[bytes, int, int, int]] | None = None
+"""(messages, slots, changed pages, bits of a page, next number, limit, begin time, used slots) -> (entries, messages
+done, next number, used slots); enters changed slots and pages in place"""
+
+if os.environ.get("RMQD_PURE", "") in ("", "0"):
+    try:
+        from rmqwire import _speed
+    except ImportError:  # not built: no compiler was there
+        pass
+    else:
+        read_ext, pack_batch, add_keys = _speed.read_ext, _speed.pack_batch, _speed.add_keys
