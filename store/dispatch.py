@@ -105,17 +105,27 @@ class Dispatcher:
                 index.add(queue, record.physical_offset, record.store_timestamp, keys)
         return queue
 
-    def _to_queue(self, queue: ConsumeQueue, record: StoredMessage, properties: dict[str, str]) -> None:
+    def make_room(self, queue: ConsumeQueue, record: StoredMessage) -> bool:
+        """Bring the end of a queue to where the unit of a record belongs; False when the unit is there already.
+
+        Raises:
+            As `dispatch`.
+        """
         ahead = record.queue_offset - queue.max_offset
         if ahead < 0:
             if self._is_built(queue, record):
-                return
+                return False
             # The topic was deleted and made anew: the log has its offsets twice, and the later ones count.
             self._queues.cut(queue, max(record.queue_offset, 0))
             if record.queue_offset < queue.min_offset:
                 queue.min_offset = record.queue_offset
         elif ahead > 0:
             self._gap(queue, record, ahead)
+        return True
+
+    def _to_queue(self, queue: ConsumeQueue, record: StoredMessage, properties: dict[str, str]) -> None:
+        if not self.make_room(queue, record):
+            return
         code = unit_tags_code(record.topic, properties, record.store_timestamp, self._delivery)
         self._queues.append(queue, UNIT.pack(record.physical_offset, record.size, code))
         if len(queue.memory[1]) >= TAIL_WRITE_BYTES:

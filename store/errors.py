@@ -66,6 +66,10 @@ class NotWritable(StoreError):
     response_code = ResponseCode.SERVICE_NOT_AVAILABLE
 
 
+class ReplicaRefused(StoreError):
+    """What a master sent does not continue this log, or is no part of one."""
+
+
 class MessageIllegal(StoreError):
     """The message itself breaks a limit; nothing was assigned to it."""
 

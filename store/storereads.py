@@ -6,11 +6,14 @@ What it must not do: change anything but what is looked at for the first time.
 
 from __future__ import annotations
 
+import struct
 import threading
 from dataclasses import dataclass
 
+from rmqwire.message import BLANK_MAGIC
+
 from .acceptance import Accepts
-from .commitlog import CommitLog
+from .commitlog import BLANK_BYTES, CommitLog
 from .consumequeue import UNIT, ConsumeQueue
 from .errors import StoreError
 from .fdpool import ColdReader, HotReader, Reader
@@ -19,6 +22,8 @@ from .keyindex import KeyIndex
 from .options import StoreOptions
 from .queuetable import ConsumeQueues
 from .reading import MAX_PULL_BYTES, GetResult, QueueReading
+
+_SIZE_MAGIC = struct.Struct(">ii")
 
 
 @dataclass(slots=True)
@@ -94,6 +99,44 @@ class StoreReads:
         """
         with _Readers(self, allow_cold) as (_, log_reader):
             return self._reading.record(physical_offset, size, log_reader)
+
+    def read_log(self, physical_offset: int, size: int, *, allow_cold: bool = False) -> bytes:
+        """Bytes of the log from an offset on: at most `size`, none behind its end, none of the next file.
+
+        Raises:
+            As `get_messages`.
+        """
+        log = self.log
+        if physical_offset < log.min_offset:
+            return b""
+        file_end = log.start_of(physical_offset) + log.file_size
+        size = min(size, log.wrote_offset - physical_offset, file_end - physical_offset)
+        if size <= 0:
+            return b""
+        with _Readers(self, allow_cold) as (_, log_reader):
+            return log.read(log_reader, physical_offset, size)
+
+    def last_record_offset(self) -> int | None:
+        """Where the last record of the log begins; None when it has none. Reads and may wait: for a thread.
+
+        Raises:
+            StoreError: the files cannot be read.
+        """
+        log, end = self.log, self.log.wrote_offset
+        starts = [start for start in log.starts if start < end]
+        known = self.index.last_update()[1] if self.index is not None else 0
+        with _Readers(self, allow_cold=True) as (_, reader):
+            for start in reversed(starts):
+                at = known if start <= known < end and known % log.file_size else start
+                found = None
+                while at + BLANK_BYTES <= min(end, start + log.file_size):
+                    size, magic = _SIZE_MAGIC.unpack(log.read(reader, at, BLANK_BYTES))
+                    if size <= 0 or magic == BLANK_MAGIC:
+                        break
+                    found, at = at, at + size
+                if found is not None:
+                    return found
+        return None
 
     def min_offset(self, topic: str, queue_id: int) -> int:
         """The first logical offset of a queue whose message is still there; 0 of a queue that does not exist."""

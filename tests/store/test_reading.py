@@ -41,8 +41,9 @@ def test_each_status_and_where_it_sends_the_consumer(tmp_path: Path) -> None:
 
 
 def test_a_slave_does_not_correct_offsets(tmp_path: Path) -> None:
+    with opened(tmp_path) as master:
+        put_many(master, 1)
     with opened(tmp_path, slave=True) as store:
-        put_many(store, 1)
         assert store.get_messages("T", 0, 9, 9).next_begin_offset == 9
         assert store.get_messages("N", 0, 9, 9).next_begin_offset == 9
     with opened(tmp_path, slave=True, offset_check_in_slave=True) as store:
