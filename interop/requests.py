@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import socket
-import struct
+import select
 import time
 from typing import Any
 
@@ -19,6 +18,8 @@ SUCCESS, SYSTEM_ERROR, NO_PERMISSION, TOPIC_NOT_EXIST = 0, 1, 16, 17
 QUERY_NOT_FOUND, SUBSCRIPTION_GROUP_NOT_EXIST = 22, 26
 
 MODERN_VERSION = 513
+QUIET_S = 0.2
+"""So long must nothing come for notifications to be counted as one."""
 
 
 def send_fields(topic: str, queue_id: int = 0, properties: dict[str, str] | None = None, **more: str) -> dict[str, str]:
@@ -68,7 +69,7 @@ class Member(raw.Connection):
         super().__init__(address)
         self.client_id = client_id
         self.notified: list[str] = []
-        """The groups that codes 40 named."""
+        """The groups that codes 40 named since the last look."""
 
     def join(self, group: str, *topics: str, **members: Any) -> dict[str, Any]:
         """Send a heartbeat."""
@@ -85,24 +86,26 @@ class Member(raw.Connection):
         answer, body = self.request(GET_CONSUMER_LIST_BY_GROUP, {"consumerGroup": group})
         return sorted(json.loads(body)["consumerIdList"]) if answer["code"] == SUCCESS else []
 
-    def wait_notified(self, timeout_s: float = 5.0) -> bool:
-        """Wait for the next frame, and say whether it was NOTIFY_CONSUMER_IDS_CHANGED; False when none comes."""
-        self.socket.settimeout(timeout_s)
-        try:
-            first = self.socket.recv(8, socket.MSG_WAITALL)
-        except TimeoutError:
-            return False
-        finally:
-            self.socket.settimeout(raw.TIMEOUT_S)
-        if len(first) < 8:
-            raise raw.Closed("closed instead of a notification")
-        length, word = struct.unpack(">iI", first)
-        rest = self.read(length - 4)
-        header = json.loads(rest[: word & 0xFFFFFF])
-        if header["code"] != NOTIFY_CONSUMER_IDS_CHANGED or header.get("flag", 0) & raw.FLAG_RESPONSE:
-            return False
-        self.notified.append(header["extFields"]["consumerGroup"])
-        return True
+    def read_frame(self) -> tuple[dict[str, Any], bytes]:
+        """Read one frame, and note it when it is a notification: one may come before the answer to a request."""
+        header, body = super().read_frame()
+        if header["code"] == NOTIFY_CONSUMER_IDS_CHANGED and not header.get("flag", 0) & raw.FLAG_RESPONSE:
+            self.notified.append(header["extFields"]["consumerGroup"])
+        return header, body
+
+    def wait_notified(self, timeout_s: float = 5.0, quiet_s: float = QUIET_S) -> bool:
+        """Say whether there was a notification since the last call, or one comes in time; further ones are read too."""
+        deadline = time.monotonic() + timeout_s
+        while not self.notified and self._readable(deadline - time.monotonic()):
+            self.read_frame()
+        while self._readable(quiet_s):
+            self.read_frame()
+        told = bool(self.notified)
+        self.notified.clear()
+        return told
+
+    def _readable(self, timeout_s: float) -> bool:
+        return bool(select.select([self.socket], [], [], max(0.0, timeout_s))[0])
 
     def locked(self, group: str, *queues: tuple[str, int], broker_name: str = "broker-a") -> list[int]:
         """Ask for the locks of queues (topic and number) and return the numbers of those that are ours."""

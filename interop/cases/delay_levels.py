@@ -72,7 +72,8 @@ def test_all_levels(version: str, api: Api, quick: Cluster, request: pytest.Fixt
         message = by_body[f"level {level}"]
         properties = message["properties"]
         expect((message["tag"], message["keys"], message["topic"]), ("T", f"k{level}", topic), "tag, keys, topic")
-        expect(properties["UNIQ_KEY"], result["msg_id"], "unique id")
+        if version != "3.2.6":  # which gives its messages no unique id; the broker does
+            expect(properties["UNIQ_KEY"], result["msg_id"], "unique id")
         expect((properties["DELAY"], properties["REAL_TOPIC"]), (str(level), topic), "properties of a delayed message")
         expect(properties["REAL_QID"], str(message["queue_id"]), "REAL_QID")
 
@@ -136,7 +137,7 @@ def test_restart(how: str, api: Api, servers: Servers) -> None:
     producer = api.producer(cluster.namesrv)
     producer.send(topic, [{"body": "early", "delay_level": 1}])
     reader = api.pull_consumer(cluster.namesrv)
-    expect(until(lambda: reader.offsets(topic, 0)["max"] == 1, 5), True, "the first is delivered")
+    expect(until(lambda: reader.offsets(topic, 0)["max"] == 1, 20), True, "the first is delivered")
     producer.send(topic, [{"body": f"m{n}", "delay_level": 1 if n % 2 else 3} for n in range(40)])
     sent_at = time.monotonic()
     cluster.broker.stop() if how == "stopped" else cluster.broker.kill()
@@ -187,7 +188,7 @@ def test_exchange(version: str, first: str, second: str, crash: bool, api: Api, 
     def count() -> int:
         return sum(int(reader.offsets(topic, q)["max"]) for q in range(2))
 
-    expect(until(lambda: count() == 1, 5), True, "the first is delivered")
+    expect(until(lambda: count() == 1, 20), True, "the first is delivered")
     sent = [
         {"body": f"m{n}", "delay_level": 2 + n % 2, "tag": "T", "keys": f"k{n}", "properties": {"n": str(n)}}
         for n in range(24)
