@@ -51,7 +51,7 @@ class Unit(NamedTuple):
     @property
     def deletes(self) -> bool:
         """Whether the message takes another one back. One that rolls is only put off."""
-        return self.magic & (MAGIC_DELETE | MAGIC_ROLL) == MAGIC_DELETE
+        return deletes(self.magic)
 
     def encode(self) -> bytes:
         """The 52 bytes."""
@@ -66,6 +66,11 @@ class Unit(NamedTuple):
             self.topic_hash,
             0,
         )
+
+
+def deletes(magic: int) -> bool:
+    """Whether a unit of this magic is about a message that takes another one back, and now."""
+    return magic & (MAGIC_DELETE | MAGIC_ROLL) == MAGIC_DELETE
 
 
 def decode_unit(data: bytes | memoryview, position: int = 0) -> Unit | None:
@@ -250,30 +255,39 @@ class TimerLog:
         """Whether a unit can be at a position."""
         return self.begin <= position < self.end
 
-    def chain(self, last: int, accepts: Callable[[Unit], bool], reader: ColdReader) -> Iterator[tuple[int, Unit]]:
-        """Units of a slot from the last to the first, waiting for the disk.
+    def chain(self, last: int, from_ms: int, to_ms: int, reader: ColdReader) -> Iterator[tuple[int, int]]:
+        """Positions and magics of a slot's units, from the last to the first, waiting for the disk.
 
-        It ends where the chain leads out of the log, forward, or to a unit that is not accepted.
+        It ends where the chain leads out of the log, forward, or to a unit that is not due in the slot's time.
+
+        Args:
+            last: the position of the last unit.
+            from_ms, to_ms: the time of the slot.
+            reader: reads.
         """
-        position, block_start, block = last, 0, b""
-        while self.has(position):
-            if not block_start <= position <= block_start + len(block) - UNIT_BYTES:
+        unpack = _UNIT.unpack_from
+        file_size, begin, end = self.file_size, self.begin, self.end
+        position, block_start, block_last, block = last, 0, -1, b""
+        while begin <= position < end:
+            if not block_start <= position <= block_last:
                 # Units before this one are likely to be wanted next.
-                file_start = position - position % self.file_size
+                file_start = position - position % file_size
                 block_start = max(file_start, position + UNIT_BYTES - _BACK_BYTES)
+                size = position + UNIT_BYTES - block_start
                 try:
-                    block = reader.read(
-                        self.path(position), block_start - file_start, position + UNIT_BYTES - block_start
-                    )
+                    block = reader.read(self.path(position), block_start - file_start, size)
                 except FileNotFoundError:  # expired meanwhile
                     return
-            unit = decode_unit(block, position - block_start)
-            if unit is None or not accepts(unit):
+                block_last = block_start + len(block) - UNIT_BYTES
+                if position > block_last:
+                    return
+            size, previous, magic, write_ms, delay_ms, _, _, _, _ = unpack(block, position - block_start)
+            if size != UNIT_BYTES or magic & ~_MAGIC_MASK or not from_ms <= write_ms + delay_ms < to_ms:
                 return
-            yield position, unit
-            if unit.previous >= position:
+            yield position, magic
+            if previous >= position:
                 return
-            position = unit.previous
+            position = previous
 
     def unit(self, position: int, reader: ColdReader) -> Unit | None:
         """The unit at a position, waiting for the disk."""

@@ -21,7 +21,7 @@ from .errors import FlushFailed, StoreDamaged, StoreError, WriteFailed
 from .fdpool import ColdReader
 from .files import Files, RealFiles, remove_file, write_all
 from .timercheckpoint import TimerCheckpoint, load_timer_checkpoint, save_timer_checkpoint
-from .timerlog import MAGIC_DEFAULT, MAGIC_DELETE, MAGIC_ROLL, TimerLog, Unit
+from .timerlog import MAGIC_DEFAULT, MAGIC_DELETE, MAGIC_ROLL, TimerLog, Unit, deletes
 from .timerwheel import BLANK, SLOTS_PER_TURN, Slot, TimerWheel
 
 _BLANK_SLOTS = 60
@@ -134,9 +134,12 @@ class TimerStore:
         start = checkpoint.log_end if checkpoint.complete else max(checkpoint.log_end - log.file_size, 0)
         start -= 0 if checkpoint.complete else start % log.file_size
         last: Unit | None = None
+        slots: dict[int, list[int]] = {}
         for position, unit in log.recover(start, lambda unit: unit.physical_offset < queue.log_end):
-            self._revise(position, unit)
+            self._revise(slots, position, unit)
             last = unit
+        for due_ms, (first, last_position, messages, _) in slots.items():
+            wheel.put(due_ms, first, last_position, messages)
         complete = checkpoint.complete and log.end >= checkpoint.log_end
         if last is None and log.end > log.begin:
             reader = ColdReader(self._files)
@@ -159,15 +162,24 @@ class TimerStore:
         self._repair_lost()
         self.pending = sum(slot.messages for slot in wheel.slots_from(self.read_ms))
 
-    def _revise(self, position: int, unit: Unit) -> None:
-        """Have a slot know a unit of the log that may have been written after it."""
+    def _revise(self, slots: dict[int, list[int]], position: int, unit: Unit) -> None:
+        """Have a slot know a unit of the log that may have been written after it.
+
+        Args:
+            slots: by time: first and last position, messages, and the last position that the wheel knew.
+            position, unit: of the log, in ascending order.
+        """
         due_ms = self.wheel.floor(unit.due_ms)
-        slot = self.wheel.slot(due_ms)
-        if slot is None:
-            self.wheel.put(due_ms, position, position, _change(unit))
-        else:
-            count = slot.messages + (_change(unit) if position > slot.last else 0)
-            self.wheel.put(due_ms, slot.first, position, count, slot.magic)
+        entry = slots.get(due_ms)
+        if entry is None:
+            slot = self.wheel.slot(due_ms)
+            entry = (
+                [position, position, 0, BLANK] if slot is None else [slot.first, slot.last, slot.messages, slot.last]
+            )
+            slots[due_ms] = entry
+        entry[1] = position
+        if position > entry[3]:
+            entry[2] += _change(unit)
 
     def _repair_lost(self) -> None:
         """Correct slots that point behind the end of the log: the machine crashed and the log lost its end."""
@@ -281,17 +293,13 @@ class TimerStore:
             StoreError: the log cannot be read.
         """
         positions: array[int] = array("q")
-        deletes: list[Unit] = []
-        floor = self.wheel.floor
+        taking_back: list[int] = []
         try:
-            for position, unit in self.log.chain(slot.last, lambda unit: floor(unit.due_ms) == slot.time_ms, reader):
-                if unit.deletes:
-                    deletes.append(unit)
-                else:
-                    positions.append(position)
+            for position, magic in self.log.chain(slot.last, slot.time_ms, slot.time_ms + self.precision_ms, reader):
+                (taking_back if deletes(magic) else positions).append(position)
         except OSError as error:
             raise StoreError(f"the timer log cannot be read: {error}", file=self.log.folder) from error
-        return SlotContent(positions, deletes)
+        return SlotContent(positions, [unit for unit in self.units(taking_back, reader) if unit is not None])
 
     def units(self, positions: Iterable[int], reader: ColdReader) -> list[Unit | None]:
         """The unit at each position, None where there is none any more; waits for the disk, in any thread.

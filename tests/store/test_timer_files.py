@@ -16,6 +16,7 @@ from rmqd.store.timerwheel import SLOTS_PER_TURN, Slot, TimerWheel
 
 FILES = RealFiles()
 NOW_MS = 1_795_000_000_000
+DUE = NOW_MS + 5000, NOW_MS + 6000
 
 
 def wheel_at(tmp_path: Path, precision_ms: int = 1000, slots: int = 256) -> TimerWheel:
@@ -118,9 +119,9 @@ def test_full_files_end_with_a_filler_and_are_read_on_behind_it(tmp_path: Path) 
     assert [position for position, _ in again.recover(0, lambda _: True)] == places
     assert again.end == 704
     reader = ColdReader(FILES)
-    found = [each.physical_offset // 100 for _, each in again.chain(652, lambda _: True, reader)]
+    found = [position for position, _ in again.chain(652, *DUE, reader)]
     reader.close()
-    assert found == list(range(11, -1, -1))
+    assert found == places[::-1]
 
 
 @pytest.mark.parametrize("count", [4, 5, 6, 10])
@@ -161,9 +162,9 @@ def test_a_chain_that_leads_forward_or_elsewhere_ends(tmp_path: Path) -> None:
     log = log_at(tmp_path)
     log.append([(0, unit(0, previous=52).encode()), (52, unit(1, previous=0).encode())])
     reader = ColdReader(FILES)
-    assert [position for position, _ in log.chain(52, lambda _: True, reader)] == [52, 0]
-    assert list(log.chain(5000, lambda _: True, reader)) == []
-    assert list(log.chain(52, lambda _: False, reader)) == []
+    assert [position for position, _ in log.chain(52, *DUE, reader)] == [52, 0]
+    assert list(log.chain(5000, *DUE, reader)) == []
+    assert list(log.chain(52, NOW_MS, NOW_MS + 5000, reader)) == []
     reader.close()
     log.close()
 
