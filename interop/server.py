@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Mapping
 from pathlib import Path
 
+from interop.driver import until
 from interop.ports import free_broker_port, free_port
 from interop.process import Process
 
@@ -112,3 +114,20 @@ class Broker(Server):
     def abort_file(self) -> Path:
         """The file that is there while a broker runs and after it died."""
         return self.store / "abort"
+
+
+def wait_offsets_written(broker: Broker, topic: str, group: str, least: int) -> None:
+    """Wait until the group's offsets in `config/consumerOffset.json` add up to `least`.
+
+    Raises:
+        AssertionError: they do not after a minute.
+    """
+    file = broker.store / "config" / "consumerOffset.json"
+
+    def written() -> bool:
+        if not file.exists():
+            return False
+        match = re.search(re.escape(f'"{topic}@{group}"') + r"\s*:\s*\{([^}]*)\}", file.read_text())
+        return match is not None and sum(int(n) for n in re.findall(r":\s*(\d+)", match[1])) >= least
+
+    assert until(written, 60), f"{file} has no offsets of {topic}@{group} after 60 s"

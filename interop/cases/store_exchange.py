@@ -7,7 +7,7 @@ import pytest
 from interop.api import Api, bodies
 from interop.case import case, expect, expect_bodies
 from interop.cluster import Servers, wait_route
-from interop.server import Broker, NameServer
+from interop.server import Broker, NameServer, wait_offsets_written
 
 OFFICIAL = ["4.7.0", "5.5.0"]
 FIRST_GROUP = 60
@@ -88,7 +88,7 @@ def test_from_official(version: str, crash: bool, api: Api, servers: Servers) ->
     sent = write(api, name_server.address, topic, group)
     if crash:
         # Offsets are written every 5 s; a crash may lose the last of them. Here the files, not the timer, are looked at.
-        wait_offsets_written(official, topic, group)
+        wait_offsets_written(official, topic, group, FIRST_GROUP)
     hand_over(servers, name_server, official, crash=crash)
     check(api, name_server.address, topic, group, sent, bodies(12, "ours"))
 
@@ -106,7 +106,7 @@ def test_to_official(version: str, crash: bool, api: Api, servers: Servers) -> N
     ours = servers.broker(name_server.address, version=version)
     sent = write(api, name_server.address, topic, group)
     if crash:
-        wait_offsets_written(ours, topic, group)
+        wait_offsets_written(ours, topic, group, FIRST_GROUP)
     hand_over(servers, name_server, ours, crash=crash, kind="official", version=version)
     check(api, name_server.address, topic, group, sent, bodies(12, "official"))
 
@@ -129,20 +129,3 @@ def test_there_and_back(version: str, api: Api, servers: Servers) -> None:
     producer.stop()
     hand_over(servers, name_server, ours, crash=False, kind="official", version=version)
     check(api, name_server.address, topic, group, sent + more, bodies(12, "last"))
-
-
-def wait_offsets_written(broker: Broker, topic: str, group: str) -> None:
-    """Wait until the group's offsets of the first messages are in `config/consumerOffset.json`."""
-    import re
-
-    from interop.driver import until
-
-    file = broker.store / "config" / "consumerOffset.json"
-
-    def written() -> bool:
-        if not file.exists():
-            return False
-        match = re.search(re.escape(f'"{topic}@{group}"') + r"\s*:\s*\{([^}]*)\}", file.read_text())
-        return match is not None and sum(int(n) for n in re.findall(r":\s*(\d+)", match[1])) >= FIRST_GROUP
-
-    assert until(written, 60), f"{file} has no offsets of {topic}@{group} after 60 s"

@@ -14,6 +14,7 @@ from interop.api import Api, TransactionProducer, steady, transaction
 from interop.case import case, expect, expect_bodies, expect_that
 from interop.cluster import Cluster, Kind, Servers
 from interop.driver import DriverError, until
+from interop.server import wait_offsets_written
 
 END_TRANSACTION = 37
 GET_MAX_OFFSET = 30
@@ -23,7 +24,12 @@ COMMIT, ROLLBACK = "8", "12"
 HALF_TOPIC, OP_TOPIC = "RMQ_SYS_TRANS_HALF_TOPIC", "RMQ_SYS_TRANS_OP_HALF_TOPIC"
 GIVEN_UP_TOPIC = "TRANS_CHECK_MAX_TIME_TOPIC"
 
-IMPATIENT = {"transactionTimeOut": 1000, "transactionCheckInterval": 1000, "transactionOpBatchInterval": 300}
+CHECK_MAX = 60
+"""So many that a producer whose first heartbeat comes late, 30 s after its start, is still asked."""
+IMPATIENT = {
+    "transactionTimeOut": 1000, "transactionCheckInterval": 1000, "transactionOpBatchInterval": 300,
+    "transactionCheckMax": CHECK_MAX,
+}  # fmt: skip
 CLIENTS = ["3.2.6", "4.2.0", "4.7.0", "5.5.0", "go"]
 
 
@@ -74,8 +80,6 @@ def test_ends(version: str, api: Api, impatient: Cluster, request: pytest.Fixtur
         ],
     )
     expect({r["status"] for r in results}, {"SEND_OK"})
-    consumer.wait_bodies(["commit"], 10)
-    expect_bodies(consumer.received(), ["commit"])
     consumer.wait_bodies(["commit", "later commit", "late commit"])
     until(lambda: "later rollback" in answers(producer), 10)
     steady(lambda: len(producer.checks()) + len(consumer.received()), 2.5)
@@ -140,7 +144,7 @@ def test_check_max(api: Api, impatient: Cluster, kind: Kind, official_version: s
             expect_bodies(consumer.wait(1, 30), ["open"])
             expect(answers(producer), {"open": ["unknown", "unknown", "commit"]}, "checks after it was resumed")
     finally:
-        configure(api, impatient, "transactionCheckMax", 15)
+        configure(api, impatient, "transactionCheckMax", CHECK_MAX)
 
 
 @case(
@@ -251,7 +255,7 @@ def test_wrong_ends(api: Api, impatient: Cluster) -> None:
     expect(end(commitLogOffset="999999999"), missing, "beyond the end of the log")
     expect(end(commitLogOffset="-1"), missing, "before the begin of the log")
     expect(end(commitOrRollback=COMMIT, commitLogOffset="999999999"), missing, "a commit beyond the end of the log")
-    expect(end(), (0, None), "the right end")
+    expect(end()[0], 0, "the right end")
     steady(lambda: len(consumer.received()), 2.5)
     expect_bodies(consumer.received(), [])
 
@@ -284,10 +288,12 @@ def ended_later(api: Api, cluster: Cluster, topic: str, group: str, version: str
     """Have a producer of the group asked for what is open."""
     consumer = api.consumer(cluster.namesrv, topic, group=f"{group}-consumer")
     producer = api.transaction_producer(cluster.namesrv, version, group=group)
-    consumer.wait_bodies(["oc", "oo"])
+    # A producer is known to a broker by its heartbeats, and clients of 5.x know no broker before they send.
+    producer.send(topic, [transaction("new", "commit")])
+    consumer.wait_bodies(["oc", "oo", "new"])
     until(lambda: "or" in answers(producer), 20)
     steady(lambda: len(producer.checks()) + len(consumer.received()), 2.5)
-    expect_bodies(consumer.received(), ["oc", "oo"])
+    expect_bodies(consumer.received(), ["oc", "oo", "new"])
     expect(answers(producer), {"oc": ["commit"], "or": ["rollback"], "oo": ["unknown", "commit"]}, "checks")
 
 
@@ -302,6 +308,8 @@ def test_restart(end: str, api: Api, servers: Servers) -> None:
     topic, group = api.fresh("topic"), api.fresh("PG")
     open_and_ended(api, cluster, topic, group, "4.7.0")
     if end == "killed":
+        # Offsets are written every 5 s, and what was acknowledged after the last time comes again.
+        wait_offsets_written(cluster.broker, topic, f"{group}-consumer", 1)
         cluster.broker.kill()
     else:
         cluster.broker.stop()

@@ -22,6 +22,8 @@ final class TransactionSends {
         producer.setNamesrvAddr(args.text("namesrv"));
         producer.setInstanceName(args.text("name"));
         producer.setSendMsgTimeout(args.integer("timeout_ms", 15000));
+        // Brokers know producers by their heartbeats, and ask only whom they know.
+        producer.setHeartbeatBrokerInterval(1000);
         return producer;
     }
 
