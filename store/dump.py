@@ -31,6 +31,7 @@ from rmqwire.layouts import (
 )
 
 from .errors import StoreError
+from .timerdump import dump_timer_checkpoint, dump_timer_log, dump_timer_wheel
 
 Values = dict[str, Any]
 
@@ -48,7 +49,8 @@ def dump_file(path: str, *, slot_num: int = 5_000_000, kind: str | None = None) 
     Args:
         path: a file under `commitlog`, `consumequeue/<topic>/<queue>`, `index` or `config`, or `checkpoint`.
         slot_num: `maxHashSlotNum` of an index file.
-        kind: `commitlog`, `consumequeue`, `index`, `checkpoint` or `config`, when the path does not say it.
+        kind: `commitlog`, `consumequeue`, `index`, `checkpoint`, `config`, `timerwheel`, `timerlog` or `timercheck`,
+            when the path does not say it.
 
     Raises:
         StoreError: the file cannot be read, or what it is cannot be told.
@@ -76,13 +78,17 @@ def file_kind(path: str) -> str:
     folder = os.path.basename(os.path.dirname(full))
     if name == "checkpoint":
         return "checkpoint"
+    if name in ("timerwheel", "timercheck"):
+        return name
+    if folder == "timerlog":
+        return folder
     if name.isdigit() and len(name) == 17:
         return "index"
     if name.isdigit() and len(name) == 20:
         return "consumequeue" if folder.isdigit() else "commitlog"
     if folder == "config" or name.removesuffix(".bak").endswith(".json"):
         return "config"
-    text = "neither a commit log, consume queue, index or config file nor a checkpoint by its name and folder"
+    text = "neither a commit log, consume queue, index, config or timer file nor a checkpoint by its name and folder"
     raise StoreError(text, file=path)
 
 
@@ -269,4 +275,7 @@ _DUMPS: dict[str, Callable[[int, str], Iterator[Values]]] = {
     "consumequeue": _consume_queue,
     "checkpoint": _checkpoint,
     "config": _config,
+    "timerwheel": dump_timer_wheel,
+    "timerlog": dump_timer_log,
+    "timercheck": dump_timer_checkpoint,
 }
