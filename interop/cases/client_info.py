@@ -11,7 +11,6 @@ from interop import raw
 from interop.api import JAVA, Api, bodies
 from interop.case import case, expect, expect_that
 from interop.cluster import Cluster
-from interop.driver import until
 
 GET_CONSUMER_CONNECTION_LIST, GET_PRODUCER_CONNECTION_LIST = 203, 204
 INVOKE_BROKER_TO_GET_CONSUMER_STATUS, GET_CONSUMER_RUNNING_INFO, CONSUME_MESSAGE_DIRECTLY = 223, 307, 309

@@ -8,7 +8,7 @@ import pytest
 
 from interop.api import JAVA, Api, bodies
 from interop.case import case, expect, expect_bodies, expect_that
-from interop.cluster import Cluster
+from interop.cluster import Cluster, Servers
 from interop.driver import DriverError, Line, until
 
 NEWER = ["4.2.0", "4.7.0", "5.5.0"]
@@ -141,3 +141,61 @@ def test_view_nothing(api: Api, cluster: Cluster) -> None:
     with pytest.raises(DriverError) as failure:
         api.pull_consumer(cluster.namesrv, "3.2.6").view(topic, absent)
     expect((failure.value.error, failure.value.code), ("MQBrokerException", 1), str(failure.value))
+
+
+SMALL_FILES = {
+    **{f"{word}FileSize{name}": size for name, size in (("CommitLog", 65_536), ("ConsumeQueue", 2_000))
+       for word in ("maped", "mapped")},
+    "maxHashSlotNum": 50,
+    "maxIndexNum": 100,
+    "maxMessageSize": 32_768,
+}  # fmt: skip
+"""Files of 64 KiB of messages, a hundred queue units and a hundred keys."""
+
+
+@case(
+    "lookup/7",
+    "messages are found by key, unique key, offset id and time in every file of the store, and after a restart",
+    source="QueryMessageProcessor, IndexService, ConsumeQueue.getOffsetInQueueByTime; codes 12, 33, 29",
+)
+def test_across_files(servers: Servers, api: Api) -> None:
+    cluster = servers.cluster(SMALL_FILES)
+    topic, count = api.fresh("topic"), 450
+    api.create_topic(cluster.namesrv, topic, 1)
+    producer = api.producer(cluster.namesrv, compress_over=1 << 20)
+    padding = {"padding": "p" * 900}
+    results = producer.send(
+        topic, [{"body": f"m-{n}", "keys": f"{topic}-{n}", "properties": padding} for n in range(count)]
+    )
+    files = len(list((cluster.broker.store / "commitlog").iterdir()))
+    expect_that(files >= 6, "at least 6 files of the log", files)
+    reader = api.pull_consumer(cluster.namesrv)
+
+    def at(number: int) -> Line:
+        message: Line = reader.pull(topic, 0, number, max=1)["messages"][0]
+        return message
+
+    def found(number: int) -> tuple[object, ...]:
+        try:
+            by_key = [m["body"] for m in reader.query(topic, f"{topic}-{number}")]
+            by_unique_key = reader.view(topic, results[number]["msg_id"])["body"]
+        except DriverError as error:
+            return (str(error),)
+        by_offset_id = reader.view(topic, results[number]["offset_msg_id"])["body"]
+        when = at(number)["stored_at_ms"]
+        by_time = reader.offsets(topic, 0, at_ms=when)["found"]
+        exact = at(by_time)["stored_at_ms"] == when and (by_time == 0 or at(by_time - 1)["stored_at_ms"] < when)
+        return by_key, by_unique_key, by_offset_id, exact
+
+    def check(when: str) -> None:
+        for number in (0, 1, 99, 100, 101, 224, 300, count - 1):
+            wanted = ([f"m-{number}"], f"m-{number}", f"m-{number}", True)
+            until(lambda n=number, w=wanted: found(n) == w, 15, 0.3)  # type: ignore[misc]
+            expect(found(number), wanted, f"message {number} by key, unique key, offset id and time {when}")
+
+    check("at first")
+    cluster.broker.stop()
+    cluster.broker.start()
+    servers.wait_registered(cluster.broker)
+    reader = api.pull_consumer(cluster.namesrv)
+    check("after a restart")
