@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .topics import TopicTable
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PopShared:
     """The state of pop consumption and what it works on.
 

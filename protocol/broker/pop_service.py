@@ -61,6 +61,7 @@ class PopService:
     Attributes:
         handlers: For the dispatcher.
         orders: Saved by the broker.
+        shared: What the handlers work on.
 
     Raises:
         StoreDamaged: The state of ordered pops cannot be read.
@@ -92,7 +93,7 @@ class PopService:
         self._notices = PopHolds(clock, wall_clock_ms, self._limits, reader, last_first=True)
         self.orders = PopOrders(order_file, topics, groups, clock, wall_clock_ms, run_in_thread, self._opened)
         self._store = store
-        self._shared = shared = PopShared(
+        self.shared = shared = PopShared(
             store=store,
             topics=topics,
             groups=groups,
@@ -150,7 +151,7 @@ class PopService:
     def _opened(self, queue: PopQueue) -> None:
         """Messages of an ordered queue are visible again."""
         end = self._store.max_offset(queue.topic, queue.queue_id)
-        if end > self._shared.offsets.query(queue):
+        if end > self.shared.offsets.query(queue):
             self._holds.notify_group(queue)
             self._notices.notify_group(queue)
 

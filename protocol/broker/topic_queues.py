@@ -49,7 +49,7 @@ class TopicQueues:
         self._name_servers = name_servers
         self._clock = clock
         self._poll_interval_s = poll_interval_ms / 1000
-        self._known: dict[str, tuple[float, Queues | None]] = {}
+        self._known: dict[str, tuple[float, Queues]] = {}
         self._asked: dict[str, list[Deferred[Queues | None]]] = {}
 
     def get(self, topic: str) -> Deferred[Queues | None]:
@@ -64,17 +64,17 @@ class TopicQueues:
             asking = Deferred.fromCoroutine(self._ask(topic))
             asking.addErrback(lambda failure: _log.failure("no queues of {topic}", failure, topic=topic))
             asking.addBoth(self._answer, topic)
-            known = self._known.get(topic, known)
-        if known is not None and (fresh or known[1] is not None or topic not in self._asked):
-            return succeed(known[1])
+            known = self._known.get(topic)
+        if known is not None or topic not in self._asked:
+            return succeed(known[1] if known is not None else None)
         waiter: Deferred[Queues | None] = Deferred()
         self._asked[topic].append(waiter)
         return waiter
 
     def _answer(self, _: object, topic: str) -> None:
-        _, queues = self._known.get(topic, (0.0, None))
+        known = self._known.get(topic)
         for waiter in self._asked.pop(topic):
-            waiter.callback(queues)
+            waiter.callback(known[1] if known is not None else None)
 
     async def _ask(self, topic: str) -> None:
         for address in self._name_servers():

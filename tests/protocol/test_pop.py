@@ -1,0 +1,339 @@
+"""Pops on a simulated clock: hiding, acknowledging, coming back, order, waiting, crashes."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from protocol.fakes import ManualThread
+from protocol.pop_world import Popped, PopWorld
+from protocol.wiring import sent
+
+from rmqd.store.errors import ColdRead, WriteFailed
+from rmqwire.bodies import BatchAck, BatchAckMessageRequestBody, TopicConfig
+from rmqwire.codes import ResponseCode
+from rmqwire.message import decode_properties
+from rmqwire.requests.pop import BatchAckMessage, Notification, PeekMessage, PollingInfo
+
+REVIVE_TOPIC = "rmq_sys_REVIVE_LOG_C"
+REVIVE_GROUP = "CID_RMQ_SYS_REVIVE_GROUP"
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PopWorld]:
+    world = PopWorld(tmp_path, monkeypatch, popFromRetryProbability="0")
+    yield world
+    world.timers.files.close()
+    world.world.close()
+
+
+def test_popped_messages_are_hidden_and_come_back(world: PopWorld) -> None:
+    world.put(b"a", b"b", b"c", TAGS="X", own="1")
+    first = world.pop()
+    assert (first.bodies, first.remark, first.ext["msgOffsetInfo"]) == ([b"a", b"b", b"c"], "FOUND", "0 0 0,1,2")
+    second = world.pop()
+    assert (second.code, second.remark) == (ResponseCode.POLLING_TIMEOUT, "NO_MESSAGE_IN_QUEUE")
+    assert world.ack(first.messages[1], first.receipt(1)).code == 0
+    world.tick(5)
+    assert world.pop().bodies == []
+    back = world.wait_back()
+    assert back.bodies == [b"a", b"c"]
+    message = back.messages[0]
+    properties = decode_properties(message.properties)
+    assert (message.topic, message.reconsume_times, message.flag) == ("T", 1, 7)
+    assert (properties["own"], properties["1ST_POP_TIME"], properties["ORIGIN_GROUP"]) == (
+        "1",
+        first.ext["popTime"],
+        "G",
+    )
+    for index in range(2):
+        assert world.ack(back.messages[index], back.receipt(index), "%RETRY%G_T").code == 0
+    world.tick(80)
+    assert world.pop().bodies == []
+    offsets = world.world.parts.offsets
+    assert [offsets.query(REVIVE_GROUP, REVIVE_TOPIC, queue) for queue in range(4)].count(0) >= 2
+    assert offsets.query("G", "T", 0) == 3
+
+
+def test_a_batch_acknowledges_by_a_bit_set(world: PopWorld) -> None:
+    world.put(b"a", b"b", b"c")
+    popped = world.pop()
+    entry = BatchAck(
+        consumer_group="G",
+        topic="T",
+        retry="0",
+        revive_queue_id=int(popped.ext["reviveQid"]),
+        pop_time=int(popped.ext["popTime"]),
+        invisible_time=5000,
+        bit_set=bytes([0b101, 0xFF]),
+    )
+    body = BatchAckMessageRequestBody(broker_name="broker-a", acks=[entry])
+    assert base64.b64encode(bytes([0b101, 0xFF])) in body.encode()
+    assert world.peer.ask(BatchAckMessage(), body).code == 0
+    assert world.wait_back().bodies == [b"b"]
+    assert world.peer.ask(BatchAckMessage()).code == ResponseCode.NO_MESSAGE
+    entry.retry = "7"
+    assert world.peer.ask(BatchAckMessage(), body).code == ResponseCode.SYSTEM_ERROR
+
+
+def test_another_invisible_time_counts_from_now(world: PopWorld) -> None:
+    world.put(b"soon", b"late")
+    popped = world.pop(5000)
+    assert world.change(popped.messages[0], popped.receipt(0), 1000).code == 0
+    answer = world.change(popped.messages[1], popped.receipt(1), 20_000, suspend=True)
+    assert answer.ext["invisibleTime"] == "20000"
+    assert world.wait_back(8).bodies == [b"soon"]
+    back = world.wait_back(30)
+    assert (back.bodies, back.messages[0].reconsume_times) == ([b"late"], 0)
+    assert world.passed_s > 20
+
+
+def test_a_filter_passes_others_by_for_good(world: PopWorld) -> None:
+    world.put(b"x", TAGS="X", a="1")
+    world.put(b"y", TAGS="Y", a="2")
+    assert world.pop(exp="Y", exp_type="TAG").bodies == [b"y"]
+    assert world.pop(consumer_group="H", exp="a = 1", exp_type="SQL92").bodies == [b"x"]
+    assert world.pop(consumer_group="I", exp="Z", exp_type="TAG").bodies == []
+    assert world.world.parts.offsets.query("I", "T", 0) == 2
+    assert world.pop(consumer_group="I").bodies == []
+
+
+def test_an_ordered_pop_closes_its_queue(world: PopWorld) -> None:
+    world.put(b"a", b"b", b"c")
+
+    def pop(attempt: str) -> Popped:
+        return world.pop(4000, max_msg_nums=2, order=True, attempt_id=attempt, queue_id=0)
+
+    first = pop("1")
+    assert (first.bodies, first.ext["orderCountInfo"], first.ext["reviveQid"]) == ([b"a", b"b"], "0 0 0", "999")
+    assert pop("2").bodies == []
+    assert pop("1").bodies == [b"a", b"b"]
+    first = pop("1")
+    assert world.ack(first.messages[0], first.receipt(0)).code == 0
+    refused = world.ack(first.messages[0], first.receipt(0).replace(" 999 ", " 999 "))
+    assert refused.code == 0  # behind the group's offset
+    waiting = world.held(queue_id=0, order=True, attempt_id="3", max_msg_nums=2)
+    world.tick(3)
+    assert sent(waiting.wire) == []
+    world.tick(2)
+    (answer,) = sent(waiting.wire)
+    woken = Popped(answer)
+    assert (woken.bodies, woken.ext["orderCountInfo"]) == ([b"b", b"c"], "0 qo0%1 1;0 0 0")
+    changed = world.change(woken.messages[0], woken.receipt(0), 20_000)
+    assert changed.code == 0
+    world.tick(6)
+    assert pop("4").bodies == []
+    for index in range(2):
+        assert world.ack(woken.messages[index], woken.receipt(index)).code == 0
+    world.put(b"d")
+    assert pop("4").bodies == [b"d"]
+
+
+def test_what_is_out_of_an_ordered_queue_outlives_the_broker(world: PopWorld) -> None:
+    world.put(b"a", b"b")
+    popped = world.pop(30_000, order=True, queue_id=0, attempt_id="1")
+    world.pops.orders.tick()
+    world.crash()
+    assert world.pop(order=True, queue_id=0, attempt_id="2").bodies == []
+    for index in range(2):
+        assert world.ack(popped.messages[index], popped.receipt(index)).code == 0
+    world.put(b"c")
+    assert world.pop(order=True, queue_id=0, attempt_id="2").bodies == [b"c"]
+
+
+def test_a_wrong_acknowledgement_in_order_is_refused(world: PopWorld) -> None:
+    world.put(b"a", b"b", b"c")
+    popped = world.pop(order=True, queue_id=0, max_msg_nums=1)
+    rest = world.pop(consumer_group="H")
+    answer = world.ack(rest.messages[2], popped.receipt(0))
+    assert (answer.code, answer.remark) == (
+        ResponseCode.MESSAGE_ILLEGAL,
+        f"offset is illegal, key:T@G@0, old:0, commit:2, next:-1, /{world.peer.connection.peer}",
+    )
+
+
+def test_a_waiting_pop_is_woken_by_what_it_wants(world: PopWorld) -> None:
+    waiting = world.held(exp="B", exp_type="TAG")
+    other = world.held(consumer_group="H", queue_id=1)
+    assert world.peer.ask(PollingInfo(consumer_group="G", topic="T", queue_id=-1)).ext["pollingNum"] == "1"
+    world.put(b"no", TAGS="A")
+    world.tick()
+    assert sent(waiting.wire) == []
+    assert sent(other.wire) == []
+    world.put(b"yes", TAGS="B")
+    world.tick()
+    assert Popped(sent(waiting.wire)[0]).bodies == [b"yes"]
+    world.put(b"there", queue_id=1)
+    world.tick()
+    assert Popped(sent(other.wire)[0]).bodies == [b"there"]
+
+
+def test_a_waiting_pop_gets_what_comes_back(world: PopWorld) -> None:
+    world.put(b"a")
+    world.pop(3000)
+    waiting = world.held(poll_time=30_000)
+    world.tick(12)
+    assert Popped(sent(waiting.wire)[0]).bodies == [b"a"]
+
+
+def test_a_waiting_pop_ends_with_its_time(world: PopWorld) -> None:
+    waiting = world.held(poll_time=2000)
+    world.tick(1.5)
+    assert sent(waiting.wire) == []
+    world.tick(1)
+    answer = Popped(sent(waiting.wire)[0])
+    assert (answer.code, answer.remark) == (ResponseCode.POLLING_TIMEOUT, "NO_MESSAGE_IN_QUEUE")
+    gone = world.held(poll_time=2000)
+    gone.leave()
+    assert world.peer.ask(PollingInfo(consumer_group="G", topic="T", queue_id=-1)).ext["pollingNum"] == "0"
+    world.tick(3)
+
+
+def test_too_many_must_not_wait(world: PopWorld) -> None:
+    world.world.options.broker.pop_polling_size = 1
+    world.pops.follow()
+    peers = [world.held() for _ in range(2)]
+    assert world.pop(poll_time=5000).code == ResponseCode.POLLING_FULL
+    world.pops.release_all()
+    assert [Popped(sent(peer.wire)[0]).code for peer in peers] == [ResponseCode.POLLING_TIMEOUT] * 2
+
+
+def test_a_notification_tells_and_waits(world: PopWorld) -> None:
+    def ask(**fields: int) -> Notification:
+        return Notification(consumer_group="G", topic="T", queue_id=-1, born_time=world.now_ms(), **fields)
+
+    assert world.peer.ask(ask()).ext["hasMsg"] == "false"
+    peer = world.world.peer("notified")
+    peer.send(ask(poll_time=5000))
+    assert sent(peer.wire) == []
+    world.put(b"a")
+    world.tick()
+    assert sent(peer.wire)[0].ext["hasMsg"] == "true"
+    assert world.peer.ask(ask(poll_time=5000)).ext["hasMsg"] == "true"
+
+
+def test_a_peek_hides_nothing(world: PopWorld) -> None:
+    peek = PeekMessage(consumer_group="G", topic="T", queue_id=-1, max_msg_nums=5)
+    assert world.peer.ask(peek).code == ResponseCode.PULL_NOT_FOUND
+    world.put(b"a")
+    for _ in range(2):
+        assert Popped(world.peer.ask(peek)).bodies == [b"a"]
+    assert world.pop().bodies == [b"a"]
+
+
+def test_a_crash_loses_neither_messages_nor_acknowledgements(world: PopWorld) -> None:
+    world.put(b"a", b"b")
+    popped = world.pop(5000)
+    world.world.parts.offsets.tick()
+    assert world.ack(popped.messages[0], popped.receipt(0)).code == 0
+    world.crash()
+    assert world.pop().bodies == []
+    assert world.wait_back().bodies == [b"b"]
+    world.crash()
+    again = world.wait_back(90)
+    assert again.bodies == [b"b"]
+
+
+def test_a_write_that_fails_hides_nothing(world: PopWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.put(b"a")
+
+    def fail(*_: object) -> None:
+        raise WriteFailed("no disk", file="log")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(world.world.store.log, "write", fail)
+        assert world.pop().code == ResponseCode.SYSTEM_ERROR
+    assert world.pop().bodies == [b"a"]
+
+
+def test_a_cold_queue_is_read_in_a_thread_and_passed_by_meanwhile(
+    world: PopWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.put(b"a")
+    thread = ManualThread()
+    store = world.world.store
+    read = store.get_messages
+
+    def cold(*args: object, allow_cold: bool = False, **more: object) -> object:
+        if not allow_cold:
+            raise ColdRead("cold")
+        return read(*args, allow_cold=True, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(store, "get_messages", cold)
+    monkeypatch.setattr(world.pops.shared, "run_in_thread", lambda *a, **k: thread(lambda: a[0](*a[1:], **k)))
+    waiting = world.world.peer("slow")
+    waiting.send(world.request(queue_id=0))
+    passed_by = world.world.peer("fast")
+    passed_by.send(world.request(queue_id=0, poll_time=0))
+    (answer,) = sent(passed_by.wire)
+    assert answer.code == 210, answer.remark
+    assert (answer.remark, answer.ext["restNum"]) == ("NO_MESSAGE_IN_QUEUE", "1")
+    thread.run_one()
+    assert Popped(sent(waiting.wire)[0]).bodies == [b"a"]
+
+
+def test_an_administrator_moves_a_group(world: PopWorld) -> None:
+    world.put(b"a", b"b", b"c")
+    assert len(world.pop().bodies) == 3
+    world.world.parts.offsets.assign_reset_offset("G", "T", 0, 1)
+    assert world.pop().bodies == [b"b", b"c"]
+
+
+def test_a_new_group_at_the_end(world: PopWorld) -> None:
+    world.put(b"a", b"b")
+    assert world.pop(init_mode=1, queue_id=0).bodies == [b"a", b"b"]
+    world.world.options.broker.init_pop_offset_by_check_msg_in_mem = False
+    world.pops.follow()
+    assert world.pop(init_mode=1, queue_id=0, consumer_group="H").bodies == [b"b"]
+
+
+def test_not_more_than_the_threshold_is_out(world: PopWorld) -> None:
+    world.world.options.broker.enable_pop_message_threshold = True
+    world.world.options.broker.pop_inflight_message_threshold = 1
+    world.pops.follow()
+    world.put(b"a", b"b", b"c")
+    popped = world.pop(max_msg_nums=2)
+    held_back = world.pop()
+    assert (held_back.bodies, held_back.ext["restNum"]) == ([], "1")
+    assert world.ack(popped.messages[0], popped.receipt(0)).code == 0
+    assert world.pop().bodies == [b"c"]
+
+
+def test_retry_topics_of_the_second_form(world: PopWorld) -> None:
+    world.world.options.broker.enable_retry_topic_v2 = True
+    world.pops.follow()
+    world.put(b"a")
+    world.pop()
+    back = world.wait_back()
+    assert (back.bodies, back.receipt(0).split()[4]) == ([b"a"], "2")
+    assert world.world.parts.topics.get("%RETRY%G+T") is not None
+
+
+def test_nothing_comes_back_for_a_topic_that_is_gone(world: PopWorld) -> None:
+    world.put(b"a")
+    world.pop(2000)
+    world.world.parts.topics.delete("T")
+    world.tick(10)
+    assert world.world.parts.topics.get("%RETRY%G_T") is None
+    assert world.world.parts.offsets.query(REVIVE_GROUP, REVIVE_TOPIC, 0) == 0
+
+
+@pytest.mark.parametrize(
+    ("fields", "code", "remark"),
+    [
+        ({"max_msg_nums": 33}, 29, "the broker[127.0.0.1] pop message's num is greater than 32"),
+        ({"topic": "nowhere"}, 17, "topic[nowhere] not exist, apply first please! \nSee "),
+        ({"queue_id": 2}, 29, "queueId[2] is illegal, topic:[T] topicConfig.readQueueNums:[2] consumer:[/"),
+        ({"born_time": 1}, 210, "the broker[127.0.0.1] pop message is timeout too much"),
+        ({"exp": "a >", "exp_type": "SQL92"}, 23, "parse the consumer's subscription failed"),
+        ({"exp": "a", "exp_type": "JAVA"}, 23, "parse the consumer's subscription failed"),
+        ({"topic": "W"}, 16, "the topic[W] peeking message is forbidden"),
+    ],
+)
+def test_refusals(world: PopWorld, fields: dict[str, object], code: int, remark: str) -> None:
+    world.world.parts.topics.update(TopicConfig(topic_name="W", perm=2))
+    answer = world.pop(**fields)
+    assert (answer.code, (answer.remark or "")[: len(remark)]) == (code, remark)
+    assert answer.ext["popTime"] == "0"
