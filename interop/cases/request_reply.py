@@ -10,7 +10,7 @@ import pytest
 from interop import raw
 from interop.api import Api
 from interop.case import case, expect, expect_that
-from interop.cluster import Cluster
+from interop.cluster import Cluster, Kind
 from interop.driver import DriverError
 
 SEND_REPLY_MESSAGE = 324
@@ -101,7 +101,7 @@ def reply_fields(properties: dict[str, str]) -> dict[str, str]:
     "the push of a reply carries its body, flag and properties; a reply that names no requester is answered with code 1",
     source="PushReplyMessageRequestHeader (326), ReplyMessageProcessor",
 )
-def test_wire(api: Api, cluster: Cluster) -> None:
+def test_wire(api: Api, cluster: Cluster, kind: Kind, official_version: str) -> None:
     address = cluster.broker.address
     client, group = api.fresh("client"), api.fresh("PG")
     header, _ = raw.request(address, SEND_REPLY_MESSAGE, reply_fields({"CORRELATION_ID": "1"}), b"nobody's")
@@ -124,7 +124,10 @@ def test_wire(api: Api, cluster: Cluster) -> None:
                (b"the reply", REPLY_TOPIC, "7", "0", "PG-replies", "1700000000000"), "the push")  # fmt: skip
         properties = dict(pair.split("\x01") for pair in told["properties"].split("\x02") if pair)
         expect_that(properties.pop("PUSH_REPLY_TIME", "").isdigit(), "PUSH_REPLY_TIME", told["properties"])
-        expect(properties, {"REPLY_TO_CLIENT": client, "CORRELATION_ID": "42", "MSG_TYPE": "reply"}, "properties")
+        wanted = {"REPLY_TO_CLIENT": client, "CORRELATION_ID": "42", "MSG_TYPE": "reply"}
+        if kind == "ours" or official_version >= "5":
+            wanted |= {"MSG_REGION": "DefaultRegion", "TRACE_ON": "true"}
+        expect(properties, wanted, "properties")
         host = told["bornHost"].rsplit(":", 1)[0].lstrip("/")
         expect((host, told["storeHost"].rsplit(":", 1)[0].lstrip("/")), ("127.0.0.1", "127.0.0.1"), "hosts")
         answer = {"code": 0, "flag": raw.FLAG_RESPONSE, "language": "JAVA", "opaque": push["opaque"], "version": 353,

@@ -126,7 +126,8 @@ class ReplyHandlers:
         return Deferred.fromCoroutine(self._pass_on(request, header, pick_queue(header.queue_id, config)))
 
     async def _pass_on(self, request: Request, header: Header, queue_id: int) -> Reply:
-        properties = decode_properties((header.properties or "").encode())
+        # As Java 5.5.0: what every answer to a send tells is told to the requester too, and stored.
+        properties = {**decode_properties((header.properties or "").encode()), **self._replies.ext}
         fault = await self._push(request, header, properties)
         # The requester's answer came within a dispatcher's turn, where others may have staged: not there.
         await deferLater(self._clock, 0, lambda: None)
@@ -186,11 +187,9 @@ class ReplyHandlers:
         self, request: Request, header: Header, queue_id: int, properties: dict[str, str]
     ) -> StagedPut | None:
         """Store a reply, outside of a dispatcher's turn. A failure is no concern of the responder, as in Java."""
-        topic, text = header.topic, header.properties or ""
+        topic, text = header.topic, encode_properties(properties).decode()
         try:
-            aside = self._levels.put_aside(
-                topic, queue_id, properties, text if text.endswith("\x02") else text + "\x02"
-            )
+            aside = self._levels.put_aside(topic, queue_id, properties, text)
             if aside is not None:
                 topic, queue_id, text = aside
             put = self._store.stage(
