@@ -64,6 +64,8 @@ class GetResult:
     """Bytes of each record in `body`."""
     suggest_slave: bool = False
     """The consumer is further behind than memory reaches."""
+    behind_bytes: int = 0
+    """Of the log, from the last message that was looked at to its end; 0 when none was."""
 
     @property
     def count(self) -> int:
@@ -212,14 +214,16 @@ class QueueReading:
             picked.append((physical_offset, size))
             total += size
             skip_until = -1
-        suggest_slave = log_end - last_physical > self._memory_bytes
+        behind = log_end - last_physical
+        suggest_slave = behind > self._memory_bytes
         if not picked:
-            return GetResult(status, next_offset, low, high, suggest_slave=suggest_slave)
+            return GetResult(status, next_offset, low, high, suggest_slave=suggest_slave, behind_bytes=behind)
         try:
             body = read_records(log, log_reader, picked)
         except FileNotFoundError:  # retention was faster
             return GetResult(GetStatus.MESSAGE_WAS_REMOVING, next_offset, low, high, suggest_slave=suggest_slave)
-        return GetResult(GetStatus.FOUND, next_offset, low, high, body, [size for _, size in picked], suggest_slave)
+        sizes = [size for _, size in picked]
+        return GetResult(GetStatus.FOUND, next_offset, low, high, body, sizes, suggest_slave, behind)
 
     def _all_of(
         self,
@@ -267,8 +271,9 @@ class QueueReading:
                 body = read_records(log, log_reader, list(zip(offsets, sizes, strict=True)))
         except FileNotFoundError:  # retention was faster
             return None
-        suggest_slave = log.wrote_offset - last > self._memory_bytes
-        return GetResult(GetStatus.FOUND, offset + count, low, high, body, list(sizes), suggest_slave=suggest_slave)
+        behind = log.wrote_offset - last
+        suggest_slave = behind > self._memory_bytes
+        return GetResult(GetStatus.FOUND, offset + count, low, high, body, list(sizes), suggest_slave, behind)
 
     def store_timestamp(self, queue: ConsumeQueue, offset: int, queue_reader: Reader, log_reader: Reader) -> int:
         """When the message of a logical offset was stored; -1 when there is none."""

@@ -30,8 +30,8 @@ class BrokerConsume(OptionGroup):
     reject_pull_consumer_enable = boolean(False, "Refuse consumers that pull by hand.", acted=True)
     lite_pull_message_enable = boolean(True, "Serve consumers of the lite pull API.", acted=True)
     slave_read_enable = boolean(False, "Let a slave serve those who have fallen behind.", acted=True)
-    disable_consume_if_consumer_read_slowly = boolean(False, "Stop a group that has fallen too far behind.")
-    consumer_fallbehind_threshold = int64(17_179_869_184, "bytes", "What too far behind means.")
+    disable_consume_if_consumer_read_slowly = boolean(False, "Stop a group that has fallen too far behind.", acted=True)
+    consumer_fallbehind_threshold = int64(17_179_869_184, "bytes", "What too far behind means.", acted=True)
     transfer_msg_by_heap = boolean(True, "Copy messages to the heap rather than send from the mapped file.")
     use_server_side_reset_offset = boolean(
         True, "Keep a reset of offsets in the broker until the consumer comes for it.", acted=True

@@ -166,6 +166,15 @@ class SubscriptionGroups:
         self._changed(())
         return True
 
+    def disable_consume(self, group: str) -> bool:
+        """Take a group's permission to consume; say whether it had it."""
+        config = self.table.get(group)
+        if config is None or not config.consume_enable:
+            return False
+        config.consume_enable = False
+        self._changed((group,))
+        return True
+
     def is_read_forbidden(self, group: str, topic: str) -> bool:
         """Whether an administrator took a topic away from a group."""
         topics = self.forbidden.get(group)

@@ -86,6 +86,8 @@ class LiveSettings:
         parts.pull_settings.short_polling_time_ms = broker.short_polling_time_mills
         parts.pull_settings.lite_pull_message_enable = broker.lite_pull_message_enable
         parts.pull_settings.slave_read_enable = broker.slave_read_enable
+        parts.slow_groups.enabled = broker.disable_consume_if_consumer_read_slowly
+        parts.slow_groups.threshold_bytes = broker.consumer_fallbehind_threshold
 
     def _requests(self) -> None:
         broker = self._parts.options.broker

@@ -40,6 +40,7 @@ from .send import SendHandlers, SendSettings
 from .send_back import SendBackHandlers
 from .send_properties import PropertyRules
 from .send_replies import SendReplies
+from .slow_groups import SlowGroups
 from .state_handlers import state_handlers
 from .stats import BrokerStats
 from .timer import TimerRules, TimerSettings
@@ -146,6 +147,7 @@ class BrokerParts:
         self.producers = ProducerRegistry(reactor)
         self.locks = QueueLocks(reactor)
         self.holds = PullHolds(reactor, arrival_reader(store))
+        self.slow_groups = SlowGroups(self.groups)
         store.on_arrival = self._arrived
         self.delay_offsets = DelayOffsets(
             self._file("delayOffset.json"), wall_clock_ms, run_in_thread, broker.delay_offset_update_version_step
@@ -341,6 +343,7 @@ class BrokerParts:
                 self.holds,
                 self.stats,
                 self.pull_settings,
+                self.slow_groups,
                 self._run_in_thread,
             ),
             RecallHandlers(

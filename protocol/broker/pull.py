@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .holds import PullHolds
     from .offsets import ConsumerOffsets
     from .selection import Selection
+    from .slow_groups import SlowGroups
     from .stats import BrokerStats
 
 _log = Logger()
@@ -77,6 +78,7 @@ class PullHandlers:
         holds: Keeps pulls that find nothing.
         stats: Counts gets.
         settings: Options.
+        slow: Told how far behind each read is.
         run_in_thread: Runs reads of pages that are not in memory.
     """
 
@@ -88,6 +90,7 @@ class PullHandlers:
         holds: PullHolds,
         stats: BrokerStats,
         settings: PullSettings,
+        slow: SlowGroups,
         run_in_thread: Callable[..., Deferred[Any]],
     ) -> None:
         self._store = store
@@ -96,6 +99,7 @@ class PullHandlers:
         self._holds = holds
         self._stats = stats
         self._settings = settings
+        self._slow = slow
         self._run_in_thread = run_in_thread
 
     @handles(PullMessage, LitePullMessage)
@@ -163,6 +167,8 @@ class PullHandlers:
             if header.queue_offset != 0:
                 code = ResponseCode.PULL_OFFSET_MOVED
         self._commit_offsets(request, header, found.next_begin_offset, first_pass=may_hold)
+        if found.behind_bytes:
+            self._slow.note(header.consumer_group, header.topic, header.queue_id, found.behind_bytes)
         if code == ResponseCode.SUCCESS:
             self._stats.get(header.consumer_group, header.topic, found.count, len(found.body))
         elif status is not GetStatus.OFFSET_RESET:  # which the store was not asked for
