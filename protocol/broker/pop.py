@@ -17,7 +17,13 @@ from rmqd.store.reading import GetStatus
 from rmqwire.bodies import PopCheckPoint
 from rmqwire.codes import ResponseCode
 from rmqwire.errors import RequestError
-from rmqwire.message import decode_properties, decode_record, encode_properties, encode_record
+from rmqwire.message import (
+    PROPERTIES_SIZE_MAX_BYTES,
+    decode_properties,
+    decode_record,
+    encode_properties,
+    encode_record,
+)
 from rmqwire.requests.pop import PopMessage, PopMessageReply
 
 from .names import RETRY_PREFIX, pop_retry_topics
@@ -171,6 +177,9 @@ class OnePop:
                     return waits.addCallback(self._go_on)
         except (StoreError, RequestError) as failed:
             return self._failed(failed)
+        except BaseException:
+            self._give_up()
+            raise
         if not self._in_turn:
             return self._finish(commit(self._shared.store) if self._advances else None)
         return Staged(self._finish) if self._advances else self._finish(None)
@@ -316,12 +325,15 @@ class OnePop:
             message = decode_record(record)
             properties = decode_properties(message.properties)
             properties.setdefault(POP_CK, write_receipt(receipt, queue.topic, queue.queue_id, message.queue_offset))
+            text = encode_properties(properties)
+            if len(text) > PROPERTIES_SIZE_MAX_BYTES:  # the consumer makes the receipt of the reply's header
+                text = message.properties
             told.append(
                 encode_record(
                     topic=self._header.topic,
                     queue_id=message.queue_id,
                     body=message.body,
-                    properties=encode_properties(properties),
+                    properties=text,
                     queue_offset=message.queue_offset,
                     physical_offset=message.physical_offset,
                     flag=message.flag,

@@ -94,6 +94,8 @@ class ReviveLog:
             # Unlike Java, which stores it where nothing ever reads it.
             _log.warn("a receipt names revive queue {queue}: {body}", queue=revive_queue_id, body=body)
             return None
+        if self._store.options.slave:
+            raise RequestError("a slave takes no check points", ResponseCode.SERVICE_NOT_AVAILABLE)
         topic, queue_id = self.topic, revive_queue_id
         properties = {"TAGS": tag, "UNIQ_KEY": key, DELIVER_AT: str(deliver_at_ms)}
         text = encode_properties(properties).decode()

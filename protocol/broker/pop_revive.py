@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from rmqd.store.errors import StoreError
+from rmqd.store.errors import MessageIllegal, StoreError
 from rmqd.store.reading import GetStatus
 from rmqwire.bodies import PopAck, PopCheckPoint
+from rmqwire.dialect import loads
 from rmqwire.errors import MalformedBody, RequestError
 from rmqwire.hashing import tags_code
 from rmqwire.message import decode_properties, decode_record, encode_properties, message_keys
@@ -49,6 +50,15 @@ _QUIET_MS = 3000
 """When nothing has come for so long, and the timer has nothing that is due, everything has been read."""
 _RETRY_QUEUES = 1
 _PUT_AGAIN_AFTER_S = (10, 20, 30, 60, 120, 180, 240, 300, 360, 420, 480, 540, 600, 1200, 1800, 3600, 7200)
+_OLD_NAMES = {
+    "ackOffset": "ao",
+    "startOffset": "so",
+    "consumerGroup": "c",
+    "topic": "t",
+    "queueId": "q",
+    "popTime": "pt",
+    "brokerName": "bn",
+}
 _FIRST_POP_TIME, _ORIGIN_GROUP = "1ST_POP_TIME", "ORIGIN_GROUP"
 
 _Key = tuple["str | None", "str | None", int, int, int, "str | None"]
@@ -161,7 +171,7 @@ class ReviveQueue:
             if tag == CHECK_POINT_TAG:
                 self._note_check_point(message)
             elif tag in (ACK_TAG, BATCH_ACK_TAG):
-                self._note_ack(PopAck.decode(message.body))
+                self._note_ack(_read_ack(message.body))
         except MalformedBody as cause:
             _log.error("{queue}: {offset}: {cause}", queue=self._queue, offset=message.queue_offset, cause=cause)
         deliver_at = properties.get(DELIVER_AT, "")
@@ -173,7 +183,7 @@ class ReviveQueue:
         if point.topic is None or point.consumer_group is None:
             return
         point.revive_offset = message.queue_offset
-        key = _key(point, point.broker_name)
+        key = _key(point, point.broker_name or self._shared.settings.broker_name)
         before = self._waiting.pop(key, None)
         if before is not None:  # stored twice: the same messages, at the later place
             self._done.append(before.revive_offset)
@@ -205,14 +215,19 @@ class ReviveQueue:
         last: StagedPut | None = None
         count = 0
         for offset in _unacknowledged(point):
-            if point.broker_name != shared.settings.broker_name:
+            if (point.broker_name or shared.settings.broker_name) != shared.settings.broker_name:
                 last = self._put_again(point, offset) or last
                 continue
             message = await self._message(queue, offset)
             if message is None:
                 _log.warn("{queue}: {offset} is gone, it cannot come back", queue=queue, offset=offset)
                 continue
-            last = self._stage_retry(point, message)
+            try:
+                last = self._stage_retry(point, message)
+            except MessageIllegal as cause:
+                _log.error("{queue}: {offset} cannot come back: {cause}", queue=queue, offset=offset, cause=cause)
+                last = self._put_again(point, offset) or last
+                continue
             count += 1
         if last is None:
             return
@@ -295,6 +310,20 @@ class ReviveQueue:
 
 def _key(of: PopCheckPoint | PopAck, broker_name: str | None) -> _Key:
     return of.topic, of.consumer_group, of.queue_id, of.start_offset, of.pop_time, broker_name
+
+
+def _read_ack(body: bytes) -> PopAck:
+    """Read an acknowledgement, also with the names that brokers before 5.1 wrote.
+
+    Raises:
+        MalformedBody: It is none.
+    """
+    if b'"ackOffset"' not in body:
+        return PopAck.decode(body)
+    tree = loads(body)
+    if not isinstance(tree, dict):
+        raise MalformedBody("an acknowledgement is no object")
+    return PopAck.of_tree({_OLD_NAMES.get(name, name): value for name, value in tree.items()})
 
 
 def _index(point: PopCheckPoint, offset: int) -> int | None:

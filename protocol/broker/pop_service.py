@@ -192,6 +192,8 @@ class PopService:
                 await queue.round()
             except StoreError as cause:
                 _log.error("messages cannot come back yet: {cause}", cause=cause)
+            except Exception:  # noqa: BLE001  the other queues go on
+                _log.failure("messages cannot come back")
 
     async def stop(self) -> None:
         """End a round that is under way. Called when no more requests come."""

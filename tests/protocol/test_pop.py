@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,9 +13,9 @@ from protocol.pop_world import Popped, PopWorld
 from protocol.wiring import sent
 
 from rmqd.store.errors import ColdRead, WriteFailed
-from rmqwire.bodies import BatchAck, BatchAckMessageRequestBody, TopicConfig
+from rmqwire.bodies import BatchAck, BatchAckMessageRequestBody, PopCheckPoint, TopicConfig
 from rmqwire.codes import ResponseCode
-from rmqwire.message import decode_properties
+from rmqwire.message import decode_properties, encode_host, encode_properties, iter_records
 from rmqwire.requests.pop import BatchAckMessage, Notification, PeekMessage, PollingInfo
 
 REVIVE_TOPIC = "rmq_sys_REVIVE_LOG_C"
@@ -337,3 +338,109 @@ def test_refusals(world: PopWorld, fields: dict[str, object], code: int, remark:
     answer = world.pop(**fields)
     assert (answer.code, (answer.remark or "")[: len(remark)]) == (code, remark)
     assert answer.ext["popTime"] == "0"
+
+
+def staged_in_revive_log(world: PopWorld, tag: str, body: bytes, deliver_at_ms: int) -> None:
+    properties = {"TAGS": tag, "TIMER_DELIVER_MS": str(deliver_at_ms)}
+    world.world.store.stage(
+        REVIVE_TOPIC,
+        0,
+        body,
+        encode_properties(properties),
+        tags_code=0,
+        keys=(),
+        flag=0,
+        sys_flag=0,
+        born_timestamp=world.now_ms(),
+        born_host=encode_host("127.0.0.1", 1),
+    )
+    world.world.store.commit()
+
+
+def check_point(world: PopWorld, **members: object) -> PopCheckPoint:
+    known: dict[str, object] = {
+        "broker_name": "broker-a",
+        "consumer_group": "G",
+        "offset_differences": [0, 1],
+        "invisible_time": 1000,
+        "count": 2,
+        "pop_time": world.now_ms(),
+        "topic": "T",
+    }
+    return PopCheckPoint(**{**known, **members})  # type: ignore[arg-type]
+
+
+def test_an_acknowledgement_of_an_older_broker_counts(world: PopWorld) -> None:
+    world.put(b"a", b"b")
+    world.world.parts.groups.find("G")
+    point = check_point(world, broker_name=None)
+    staged_in_revive_log(world, "ck", point.encode(), point.pop_time)
+    old = {
+        "ackOffset": 0,
+        "startOffset": 0,
+        "consumerGroup": "G",
+        "topic": "T",
+        "queueId": 0,
+        "popTime": point.pop_time,
+    }
+    staged_in_revive_log(world, "ack", json.dumps(old).encode(), point.pop_time + 1000)
+    staged_in_revive_log(world, "ack", b'{"ackOffset":[]}', point.pop_time)
+    staged_in_revive_log(world, "ck", b"no check point", point.pop_time)
+    world.tick(8)
+    store = world.world.store
+    found = store.get_messages("%RETRY%G_T", 0, 0, 32)
+    assert [message.body for message in iter_records(found.body)] == [b"b"]
+
+
+def test_what_belongs_to_another_broker_is_asked_for_again_later(world: PopWorld) -> None:
+    world.put(b"a", b"b")
+    world.world.parts.groups.find("G")
+    point = check_point(world, broker_name="broker-b", count=1, offset_differences=[0])
+    staged_in_revive_log(world, "ck", point.encode(), point.pop_time)
+    world.tick(20)
+    found = world.world.store.get_messages(REVIVE_TOPIC, 0, 1, 32)
+    (again,) = [PopCheckPoint.decode(message.body) for message in iter_records(found.body)]
+    assert (again.put_again_times, again.invisible_time, again.start_offset) == ("1", 11_000, 0)
+    assert world.world.parts.topics.get("%RETRY%G_T") is None
+
+
+def test_a_message_that_has_no_room_for_more_properties_is_tried_again(world: PopWorld) -> None:
+    world.put(b"full", big="x" * 32_745)
+    world.put(b"b")
+    popped = world.pop(2000)
+    assert popped.bodies == [b"full", b"b"]
+    back = world.wait_back()
+    assert back.bodies == [b"b"]
+    world.tick(14)
+    found = world.world.store.get_messages(REVIVE_TOPIC, 0, 1, 32)
+    assert [PopCheckPoint.decode(each.body).put_again_times for each in iter_records(found.body)] == ["1"]
+
+
+def test_a_slave_gives_nothing_out(world: PopWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.put(b"a")
+    monkeypatch.setattr(world.world.store.options, "slave", True)
+    assert world.pop().code == ResponseCode.SERVICE_NOT_AVAILABLE
+    monkeypatch.setattr(world.world.store.options, "slave", False)
+    assert world.pop().bodies == [b"a"]
+
+
+def test_check_points_and_acknowledgements_are_stored_as_the_official_broker_does(world: PopWorld) -> None:
+    """The bytes are those that a 5.5.0 broker wrote, less its times."""
+    world.put(b"a", b"b")
+    popped = world.pop(3000)
+    world.ack(popped.messages[1], popped.receipt(1))
+    found = world.world.store.get_messages("rmq_sys_wheel_timer", 0, 0, 32)
+    at = popped.ext["popTime"]
+    point, ack = iter_records(found.body)
+    assert point.body.decode() == (
+        f'{{"bm":0,"bn":"broker-a","c":"G","d":[0,1],"it":3000,"n":2,"pt":{at},"q":0,'
+        f'"reviveTime":{int(at) + 3000},"ro":0,"so":0,"sp":false,"t":"T"}}'
+    )
+    assert ack.body.decode() == f'{{"ao":1,"bn":"broker-a","c":"G","pt":{at},"q":0,"so":0,"t":"T"}}'
+    properties = decode_properties(point.properties)
+    assert properties["UNIQ_KEY"] == f"T@0@0@G@{at}@broker-a@ck"
+    assert (properties["REAL_TOPIC"], properties["TAGS"]) == (REVIVE_TOPIC, "ck")
+    assert properties["TIMER_DELIVER_MS"] == str(int(at) + 2000)
+    properties = decode_properties(ack.properties)
+    assert properties["UNIQ_KEY"] == f"T@0@1@G@{at}@broker-a@ack"
+    assert properties["TIMER_DELIVER_MS"] == str(int(at) + 3000)
