@@ -104,8 +104,6 @@ class BrokerOptions:
     def _adjust_identity(self, reading: Reading) -> None:
         given = reading.source
         role = self.store.broker_role
-        if role is not BrokerRole.ASYNC_MASTER:
-            self.notices.append(f"{given['brokerRole'].place}: brokerRole {role.name}: nothing is replicated yet")
         dledger = self.store.enable_dleger_commit_log
         if dledger and self.broker.enable_controller_mode:
             raise given["enableControllerMode"].wrong("false, as enableDLegerCommitLog is true")

@@ -22,7 +22,6 @@ _BROKER: dict[int, str] = {
         (
             C.NOTIFY_MIN_BROKER_ID_CHANGE,
             C.EXCHANGE_BROKER_HA_INFO,
-            C.GET_BROKER_HA_STATUS,
             C.RESET_MASTER_FLUSH_OFFSET,
         ),
         _HA,

@@ -130,7 +130,7 @@ class ReplicaWriter(GroupWriter):
         at, begin, end = 0, 0, len(received)
         position = self.log.wrote_offset
         file_end = self.log.start_of(position) + self.log.file_size
-        count = 0
+        count, last = 0, None
         while end - at >= BLANK_BYTES:
             size, magic = _SIZE_MAGIC.unpack_from(received, at)
             if magic == BLANK_MAGIC and size == file_end - position:
@@ -155,13 +155,15 @@ class ReplicaWriter(GroupWriter):
                 self._move_queue(decode_record(received, at))
                 if not self._derive(received, at, size, position):
                     raise ReplicaRefused(f"the record at {position} does not fit into its queue")
-            self.last_received = position
+            last = position
             count += 1
             at += size
             position += size
-        self._incomplete += received[at:]
         self._stage_bytes(received, begin, at, position)
         self._put(count)
+        self._incomplete += received[at:]
+        if last is not None:
+            self.last_received = last
 
     def _stage_bytes(self, received: bytes, begin: int, at: int, position: int) -> None:
         if at > begin:

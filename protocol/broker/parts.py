@@ -25,6 +25,7 @@ from .delay_offsets import DelayOffsets
 from .durability import GroupCommit
 from .filter_state import StoredFilters
 from .groups import SubscriptionGroups
+from .ha_admin import HaHandlers
 from .holds import PullHolds
 from .locks import QueueLocks
 from .offsets import ConsumerOffsets
@@ -33,6 +34,7 @@ from .pop_service import PopService
 from .pull import PullHandlers, PullSettings
 from .pull_checks import PullChecks
 from .registration import BrokerAddress, Registration
+from .replication import Replication
 from .request_reply import ReplyHandlers, ReplySettings
 from .retry_routing import RetryRouting
 from .selection import arrival_reader
@@ -166,7 +168,11 @@ class BrokerParts:
         self.client = RemotingClient(
             tcp_endpoints(reactor), Dispatcher(Role.CLIENT, ()), reactor, client_sockets(options.client)
         )
+        self.replication = Replication(options, store, reactor, self.client, run_in_thread, wall_clock_ms)
+        sync_flush = options.store.flush_disk_type is FlushDiskType.SYNC_FLUSH
+        self.when_safe = self.replication.when_safe(self.group_commit.when_flushed if sync_flush else None)
         self.registration = self._registration(reactor, address)
+        self.registration.on_master = self.replication.master_changed
         self.topics.on_changed.append(self.registration.topics_changed)
         self.registration.on_order_topics = self.topics.set_order
         self.send_settings = SendSettings(
@@ -296,7 +302,6 @@ class BrokerParts:
         broker = self.options.broker
         host = self.store.options.store_host
         replies = SendReplies(host, broker.region_id, broker.trace_on)
-        sync_flush = self.options.store.flush_disk_type is FlushDiskType.SYNC_FLUSH
         return [
             SendHandlers(
                 self.store,
@@ -309,7 +314,7 @@ class BrokerParts:
                 UniqueIds(host[:-4], wall_clock_ms),
                 self._levels,
                 RetryRouting(self.topics, self.groups, self.locks),
-                self.group_commit.when_flushed if sync_flush else None,
+                self.when_safe,
                 self.transactions.opened,
             ),
             *self.transactions.handlers,
@@ -325,7 +330,7 @@ class BrokerParts:
                 host,
                 self.reactor,
                 wall_clock_ms,
-                self.group_commit.when_flushed if sync_flush else None,
+                self.when_safe,
             ),
             SendBackHandlers(
                 self.store,
@@ -357,6 +362,7 @@ class BrokerParts:
                 region_id=broker.region_id,
             ),
             TimerStateHandlers(self.timers),
+            HaHandlers(self.replication),
             *self.pops.handlers,
             *state_handlers(self, self._run_in_thread, address),
         ]

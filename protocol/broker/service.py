@@ -102,6 +102,7 @@ class Broker:
                 )
                 if self.parts.timers is not None and not self.parts.send_settings.is_slave:
                     self.parts.timers.begin()
+                self.parts.replication.listen(self.options.server.bind_address, self.port)
                 main.dispatcher = Dispatcher(
                     Role.BROKER, self.parts.handlers, barrier=self.store, later=self._reactor.callLater
                 )
@@ -114,10 +115,12 @@ class Broker:
             await self._server.stop_listening()
             raise
         self._upkeep = Upkeep(self.options, self.store, self.parts, self._server, self.run_in_thread)
-        self.parts.delayed.begin()
+        if not self.parts.send_settings.is_slave:
+            self.parts.delayed.begin()
         self.parts.transactions.begin()
         self.parts.pops.begin(revive=not self.parts.send_settings.is_slave)
         self._upkeep.begin(self._reactor)
+        self.parts.replication.start()
         await self.parts.registration.start()
 
     def _record_ip(self, ip: str) -> str:
@@ -132,6 +135,7 @@ class Broker:
         await self._server.stop_listening()
         await self.parts.registration.stop()
         self.parts.delayed.stop()
+        await self.parts.replication.stop()
         self.parts.holds.release_all()
         self.parts.pops.release_all()
         await self._server.close_all()

@@ -1,0 +1,215 @@
+"""Replication of one broker, put together: the port for slaves, acknowledgements, and a slave's link to its master.
+
+Only construction, start and stop; a broker of any role listens for slaves, as the official one does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.error import CannotListenError
+from twisted.logger import Logger
+
+from rmqd.conf import BrokerRole
+from rmqd.protocol.client import tcp_endpoints
+from rmqd.protocol.transport import write_promptly
+from rmqwire.bodies import HAClientRuntimeInfo, HAConnectionRuntimeInfo, HARuntimeInfo
+
+from .ha_acks import RULING_KEYS, AckRules, ReplicaAcks, WhenSafe, when_both
+from .ha_check import divergence
+from .ha_master import HaService, HaSettings
+from .ha_slave import HaClient
+
+if TYPE_CHECKING:
+    from rmqd.conf import BrokerOptions
+    from rmqd.protocol.client import RemotingClient
+    from rmqd.store.messagestore import MessageStore
+
+    from .registration import MasterAddresses
+
+_log = Logger()
+
+_ADDRESS_LENGTH_MIN = 6
+"""As Java: a shorter `haMasterAddress` counts as none."""
+
+
+def ha_settings(options: BrokerOptions) -> HaSettings:
+    """Take what both sides need from the configuration."""
+    store = options.store
+    return HaSettings(
+        heartbeat_s=store.ha_send_heartbeat_interval / 1000,
+        silence_s=store.ha_housekeeping_interval / 1000,
+        batch_bytes=store.ha_transfer_batch_size,
+        gap_bytes=store.ha_max_gap_not_in_sync,
+        bytes_per_second=store.max_ha_transfer_byte_in_second if store.ha_flow_control_enable else 0,
+    )
+
+
+def ack_rules(options: BrokerOptions) -> AckRules:
+    """Take what SYNC_MASTER waits for from the configuration."""
+    store = options.store
+    ruled = not RULING_KEYS.isdisjoint(options.source)
+    return AckRules(
+        timeout_ms=store.slave_timeout if ruled or "slaveTimeout" in options.source else store.sync_flush_timeout,
+        ruled=ruled,
+        in_sync_replicas=store.in_sync_replicas,
+        min_in_sync_replicas=store.min_in_sync_replicas,
+        auto=store.enable_auto_in_sync_replicas,
+        all_in_sync=store.all_ack_in_sync_state_set,
+    )
+
+
+class Replication:
+    """Replication of one broker.
+
+    Args:
+        options: The configuration.
+        store: Sent to slaves; taken from the master.
+        reactor: Clock, listener and connector.
+        client: Asks the master.
+        run_in_thread: For what waits for the disk.
+        wall_clock_ms: For times that are shown.
+
+    Attributes:
+        service: The slaves of this broker.
+        acks: What SYNC_MASTER waits for; None in other roles.
+        client: The link to the master; None unless this is a slave.
+        master: `host:port` of the master's requests; None while it is not known.
+        on_master: Called with that address when it is another one, None included.
+    """
+
+    def __init__(
+        self,
+        options: BrokerOptions,
+        store: MessageStore,
+        reactor: Any,
+        client: RemotingClient,
+        run_in_thread: Callable[..., Deferred[Any]],
+        wall_clock_ms: Callable[[], int],
+    ) -> None:
+        self._options = options
+        self._store = store
+        self._reactor = reactor
+        self._requests = client
+        self._run_in_thread = run_in_thread
+        settings = ha_settings(options)
+        role = options.store.broker_role
+        self.service = HaService(store, settings, reactor, run_in_thread)
+        self.acks = ReplicaAcks(self.service, reactor, ack_rules(options)) if role is BrokerRole.SYNC_MASTER else None
+        self.client = (
+            HaClient(store, tcp_endpoints(reactor), settings, reactor, wall_clock_ms, self._check)
+            if role is BrokerRole.SLAVE
+            else None
+        )
+        self.master: str | None = None
+        self.on_master: Callable[[str | None], None] = lambda _: None
+        self._port: Any = None
+        self._unchecked = False
+        given = options.store.ha_master_address or ""
+        if self.client is not None and len(given) >= _ADDRESS_LENGTH_MIN:
+            self.client.set_address(given)
+
+    def when_safe(self, when_flushed: WhenSafe | None) -> WhenSafe | None:
+        """Give what an acknowledged message has to wait for, the disk included; None for nothing."""
+        if self.acks is None:
+            return when_flushed
+        return when_both(when_flushed, self.acks.when_replicated) if when_flushed else self.acks.when_replicated
+
+    def listen(self, interface: str, main_port: int) -> None:
+        """Take the port for slaves: `haListenPort`, by default the main port + 1; where that was 0, any.
+
+        Raises:
+            CannotListenError: It is in use.
+        """
+        store = self._options.store
+        wanted = store.ha_listen_port or main_port + 1
+        try:
+            port = self._reactor.listenTCP(wanted, self.service, interface=interface)
+        except CannotListenError as cause:
+            if store.ha_listen_port:
+                reason = getattr(cause.socketError, "strerror", None) or cause.socketError
+                told = f"{reason} (the port for slaves, haListenPort)"
+                again = CannotListenError(cause.interface, cause.port, OSError(0, told))  # type: ignore[no-untyped-call]
+                raise again from cause
+            port = self._reactor.listenTCP(0, self.service, interface=interface)
+        write_promptly(port)
+        store.ha_listen_port = int(port.getHost().port)
+        self._port = port
+
+    def start(self) -> None:
+        """Replicate."""
+        self.service.start()
+        if self.acks is not None:
+            self.acks.start()
+        if self.client is not None:
+            self.client.start()
+
+    async def stop(self) -> None:
+        """Replicate no more."""
+        port, self._port = self._port, None
+        if port is not None:
+            await maybeDeferred(port.stopListening)
+        if self.client is not None:
+            self.client.stop()
+        if self.acks is not None:
+            self.acks.stop()
+        self.service.stop()
+
+    def master_changed(self, addresses: MasterAddresses | None) -> None:
+        """Take what the name servers say of the master."""
+        if self.client is None:
+            return
+        self.master = addresses.address if addresses is not None else None
+        if addresses is not None and not self._is_given():
+            self.client.set_address(addresses.ha_server_address or None)
+        self.on_master(self.master)
+
+    def _is_given(self) -> bool:
+        return len(self._options.store.ha_master_address or "") >= _ADDRESS_LENGTH_MIN
+
+    async def _check(self) -> str | None:
+        if self.master is not None:
+            return await divergence(self._store, self._requests, self.master, self._run_in_thread)
+        if self._is_given() and not self._unchecked:
+            self._unchecked = True
+            _log.warn("no name server tells of the master: its log is not compared with this one")
+        return None
+
+    def status(self) -> HARuntimeInfo:
+        """Give the state as tools show it.
+
+        Source: `DefaultHAService.getRuntimeInfo`.
+        """
+        end, client = self._store.max_physical_offset, self.client
+        if client is not None:
+            read_ms, written_ms = client.times_ms()
+            return HARuntimeInfo(
+                master=False,
+                ha_client_runtime_info=HAClientRuntimeInfo(
+                    master_addr=client.address,
+                    transferred_byte_in_second=client.rate.look(),
+                    max_offset=end,
+                    last_read_timestamp=read_ms,
+                    last_write_timestamp=written_ms,
+                ),
+            )
+        gap = self.service.settings.gap_bytes
+        slaves = [
+            HAConnectionRuntimeInfo(
+                addr=link.peer,
+                slave_ack_offset=link.ack_offset,
+                diff=end - link.ack_offset,
+                in_sync=end - link.ack_offset < gap,
+                transferred_byte_in_second=link.rate.look(),
+                transfer_from_where=link.next_offset,
+            )
+            for link in self.service.links
+        ]
+        return HARuntimeInfo(
+            master=True,
+            master_commit_log_max_offset=end,
+            in_sync_slave_nums=sum(slave.in_sync for slave in slaves),
+            ha_connection_info=slaves,
+        )
