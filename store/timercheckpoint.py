@@ -14,9 +14,11 @@ Source: `TimerCheckpoint` (5.5.0).
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from zlib import crc32
 
+from .errors import FlushFailed
 from .files import Files, write_all
 
 CHECKPOINT_BYTES = 4096
@@ -116,3 +118,51 @@ def save_timer_checkpoint(files: Files, path: str, checkpoint: TimerCheckpoint) 
         files.data_sync(fd)
     finally:
         files.close(fd)
+
+
+def flush_job(
+    files: Files,
+    paths: Iterable[str],
+    wheel_path: str,
+    pages: Iterable[tuple[int, bytes]],
+    checkpoint_path: str,
+    checkpoint: TimerCheckpoint,
+) -> Callable[[], TimerCheckpoint]:
+    """The blocking work of a flush: the log, then the wheel, then the checkpoint that speaks of both.
+
+    For a thread; it shares nothing.
+
+    Args:
+        paths: files of the log, and its folder with a slash at the end.
+        pages: of the wheel, by their positions.
+
+    Returns:
+        The job; it gives the checkpoint, or raises `FlushFailed`.
+    """
+    paths, pages = list(paths), list(pages)
+
+    def run() -> TimerCheckpoint:
+        try:
+            for path in paths:
+                if path.endswith("/"):
+                    files.sync_directory(path)
+                    continue
+                fd = files.open(path)
+                try:
+                    files.data_sync(fd)
+                finally:
+                    files.close(fd)
+            if pages:
+                fd = files.open(wheel_path)
+                try:
+                    for position, page in pages:
+                        write_all(files, fd, page, position)
+                    files.data_sync(fd)
+                finally:
+                    files.close(fd)
+            save_timer_checkpoint(files, checkpoint_path, checkpoint)
+        except OSError as error:
+            raise FlushFailed(f"the timer cannot be flushed: {error}", file=wheel_path) from error
+        return checkpoint
+
+    return run

@@ -17,10 +17,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import NamedTuple
 
-from .errors import FlushFailed, StoreDamaged, StoreError, WriteFailed
+from .errors import StoreDamaged, StoreError, WriteFailed
 from .fdpool import ColdReader
-from .files import Files, RealFiles, remove_file, write_all
-from .timercheckpoint import TimerCheckpoint, load_timer_checkpoint, save_timer_checkpoint
+from .files import Files, RealFiles, remove_file
+from .timercheckpoint import TimerCheckpoint, flush_job, load_timer_checkpoint
 from .timerlog import MAGIC_DEFAULT, MAGIC_DELETE, MAGIC_ROLL, TimerLog, Unit, deletes
 from .timerwheel import BLANK, SLOTS_PER_TURN, Slot, TimerWheel
 
@@ -353,33 +353,7 @@ class TimerStore:
         self._delivered = False
         pages = self._flushing = self.wheel.take_dirty()
         paths = self.log.dirty_paths(old.log_end if old.complete else 0)
-        files, wheel_path, checkpoint_path = self._files, self.wheel.path, self._checkpoint_path
-
-        def run() -> TimerCheckpoint:
-            try:
-                for path in paths:
-                    if path.endswith("/"):
-                        files.sync_directory(path)
-                        continue
-                    fd = files.open(path)
-                    try:
-                        files.data_sync(fd)
-                    finally:
-                        files.close(fd)
-                if pages:
-                    fd = files.open(wheel_path)
-                    try:
-                        for position, page in pages:
-                            write_all(files, fd, page, position)
-                        files.data_sync(fd)
-                    finally:
-                        files.close(fd)
-                save_timer_checkpoint(files, checkpoint_path, new)
-            except OSError as error:
-                raise FlushFailed(f"the timer cannot be flushed: {error}", file=wheel_path) from error
-            return new
-
-        return run
+        return flush_job(self._files, paths, self.wheel.path, pages, self._checkpoint_path, new)
 
     def flushed(self, checkpoint: TimerCheckpoint) -> None:
         """A flush is done."""
