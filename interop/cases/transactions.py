@@ -27,15 +27,18 @@ GIVEN_UP_TOPIC = "TRANS_CHECK_MAX_TIME_TOPIC"
 CHECK_MAX = 60
 """So many that a producer whose first heartbeat comes late, 30 s after its start, is still asked."""
 IMPATIENT = {
-    "transactionTimeOut": 1000, "transactionCheckInterval": 1000, "transactionOpBatchInterval": 300,
+    "transactionTimeOut": 2000, "transactionCheckInterval": 1000, "transactionOpBatchInterval": 300,
     "transactionCheckMax": CHECK_MAX,
 }  # fmt: skip
+PATIENT = {**IMPATIENT, "transactionTimeOut": 600_000}
+"""For the first life of a broker that is to hand over what is open: nothing is asked for. (On a busy machine an official
+broker also asks, after transactionTimeOut, for what it has noted as ended a moment ago.)"""
 CLIENTS = ["3.2.6", "4.2.0", "4.7.0", "5.5.0", "go"]
 
 
 @pytest.fixture(scope="module")
 def impatient(tmp_path_factory: pytest.TempPathFactory, kind: Kind, official_version: str) -> Iterator[Cluster]:
-    """Servers that check what is open after a second, every second."""
+    """Servers that check what is open after two seconds, every second."""
     servers = Servers(tmp_path_factory.mktemp("transactions"), kind, official_version)
     yield servers.cluster(IMPATIENT)
     servers.close()
@@ -194,13 +197,13 @@ def test_immunity(api: Api, impatient: Cluster) -> None:
     consumer = api.consumer(impatient.namesrv, topic)
     producer = api.transaction_producer(impatient.namesrv)
     begun = time.time()
-    immune = {"CHECK_IMMUNITY_TIME_IN_SECONDS": "4"}
+    immune = {"CHECK_IMMUNITY_TIME_IN_SECONDS": "7"}
     producer.send(topic, [transaction("immune", "unknown", "commit", properties=immune), transaction("other", "unknown", "commit")])  # fmt: skip
     consumer.wait_bodies(["other"], 20)
-    expect_that(time.time() - begun < 4, "the other message before the immune one's time", time.time() - begun)
+    expect_that(time.time() - begun < 7, "the other message before the immune one's time", time.time() - begun)
     expect_bodies(consumer.received(), ["other"])
     expect_bodies(consumer.wait_bodies(["other", "immune"], 30), ["other", "immune"])
-    expect_that(time.time() - begun >= 4, "the immune message after its time", time.time() - begun)
+    expect_that(time.time() - begun >= 7, "the immune message after its time", time.time() - begun)
     expect(answers(producer), {"immune": ["commit"], "other": ["commit"]}, "checks")
 
 
@@ -304,7 +307,7 @@ def ended_later(api: Api, cluster: Cluster, topic: str, group: str, version: str
 )
 @pytest.mark.parametrize("end", ["stopped", "killed"])
 def test_restart(end: str, api: Api, servers: Servers) -> None:
-    cluster = servers.cluster(IMPATIENT)
+    cluster = servers.cluster(PATIENT)
     topic, group = api.fresh("topic"), api.fresh("PG")
     open_and_ended(api, cluster, topic, group, "4.7.0")
     if end == "killed":
@@ -313,6 +316,7 @@ def test_restart(end: str, api: Api, servers: Servers) -> None:
         cluster.broker.kill()
     else:
         cluster.broker.stop()
+    cluster.broker.properties.update(IMPATIENT)
     cluster.broker.start()
     servers.wait_registered(cluster.broker)
     ended_later(api, cluster, topic, group, "5.5.0")
@@ -327,7 +331,7 @@ def test_restart(end: str, api: Api, servers: Servers) -> None:
 def test_from_official(version: str, api: Api, servers: Servers) -> None:
     name_server = servers.name_server()
     topic, group = api.fresh("topic"), api.fresh("PG")
-    old = servers.broker(name_server.address, IMPATIENT, kind="official", version=version)
+    old = servers.broker(name_server.address, PATIENT, kind="official", version=version)
     open_and_ended(api, Cluster(name_server, old), topic, group, "5.5.0")
     old.stop()
     new = servers.broker(name_server.address, IMPATIENT, like=old)
@@ -342,7 +346,7 @@ def test_from_official(version: str, api: Api, servers: Servers) -> None:
 def test_to_official(api: Api, servers: Servers) -> None:
     name_server = servers.name_server()
     topic, group = api.fresh("topic"), api.fresh("PG")
-    old = servers.broker(name_server.address, IMPATIENT)
+    old = servers.broker(name_server.address, PATIENT)
     open_and_ended(api, Cluster(name_server, old), topic, group, "5.5.0")
     old.stop()
     new = servers.broker(name_server.address, IMPATIENT, kind="official", version="5.5.0", like=old)
