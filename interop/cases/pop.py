@@ -30,7 +30,7 @@ from interop.popping import (
 )
 from interop.requests import Member
 
-ASSIGNMENT, SET_MODE = 400, 401
+ASSIGNMENT, SET_MODE, RESET_OFFSET = 400, 401, 222
 NOTHING, POLLING_TIMEOUT, NO_MESSAGE, ILLEGAL, INVALID, NO_TOPIC = 19, 210, 208, 13, 29, 17
 
 pytestmark = pytest.mark.usefixtures("pops_exist")
@@ -406,11 +406,10 @@ def test_retry_v2(api: Api, servers: Servers, new_popper: NewPopper) -> None:
 )
 @pytest.mark.parametrize("turn", ["to the official one", "from the official one"])
 def test_exchange(turn: str, api: Api, servers: Servers, kind: Kind, new_popper: NewPopper) -> None:
-    if kind == "official":
-        pytest.skip("exchanges a store with ours")
-    first, second = ("ours", "official") if turn.startswith("to") else ("official", "ours")
+    kinds: list[Kind] = [kind, "official"]
+    first, second = kinds if turn.startswith("to") else reversed(kinds)
     name_server = servers.name_server()
-    broker = servers.broker(name_server.address, kind=first)  # type: ignore[arg-type]
+    broker = servers.broker(name_server.address, kind=first)
     topic, group = api.fresh("topic"), api.fresh("CG")
     api.create_topic(name_server.address, topic, 1)
     popper = new_popper(broker.address, topic, group)
@@ -418,12 +417,12 @@ def test_exchange(turn: str, api: Api, servers: Servers, kind: Kind, new_popper:
     popped = popper.pop(9000)
     expect(popper.ack(popped.messages[1])["code"], 0, "code of an acknowledgement")
     ordered = new_popper(broker.address, topic, api.fresh("CG"))
-    out = ordered.pop(60_000, count=2, order="true", attemptId="one", queueId=0)
+    out = ordered.pop(600_000, count=2, order="true", attemptId="one", queueId=0)
     expect(out.bodies, ["a", "b"], "bodies of an ordered pop")
     mode = {"topic": topic, "consumerGroup": group, "mode": "POP", "popShareQueueNum": 0}
     expect(popper.ask(SET_MODE, json.dumps(mode).encode())[0]["code"], 0, "code of a mode")
     broker.stop()
-    other = servers.broker(name_server.address, kind=second, like=broker)  # type: ignore[arg-type]
+    other = servers.broker(name_server.address, kind=second, like=broker)
     heir = new_popper(other.address, topic, ordered.group)
     closed = heir.pop(60_000, count=2, order="true", attemptId="two", queueId=0)
     expect(closed.code, POLLING_TIMEOUT, "code of an ordered pop while messages are out")
@@ -494,3 +493,19 @@ def check_assignments(popper: Popper, members: list[Member]) -> None:
         (NO_TOPIC, "topic[nowhere] not exist"),
         "mode of a topic that is not there",
     )
+
+
+@case(
+    "pop/14",
+    "after an administrator has reset the group's offset, pops begin there, and what is out still comes back",
+    source="ConsumerOffsetManager.queryThenEraseResetOffset, AdminBrokerProcessor.resetOffset (222)",
+)
+def test_reset_offset(popper: Popper) -> None:
+    popper.send("a", "b", "c")
+    expect(popper.pop().bodies, ["a", "b", "c"], "bodies before the reset")
+    fields = {"group": popper.group, "timestamp": 0, "isForce": "true", "queueId": 0, "offset": 1}
+    expect(popper.ask(RESET_OFFSET, **fields)[0]["code"], 0, "code of a reset")
+    again = popper.pop(2000)
+    expect(again.bodies, ["b", "c"], "bodies after the reset")
+    expect(popper.ack(again.messages[0])["code"], 0, "code of an acknowledgement after the reset")
+    expect_bodies(popper.pop_all(1), ["c"])
