@@ -178,7 +178,7 @@ def test_ordered(popper: Popper) -> None:
     popper.send("a", "b", "c")
     ordered: dict[str, object] = {"order": "true", "queueId": 0}
 
-    def pop(attempt: str, invisible_ms: int = 2000) -> Popped:
+    def pop(attempt: str, invisible_ms: int = 6000) -> Popped:
         return popper.pop(invisible_ms, count=2, attemptId=attempt, **ordered)
 
     first = pop("one")
@@ -200,12 +200,12 @@ def test_ordered(popper: Popper) -> None:
         second = pop("three")
         return second.code == FOUND
 
-    expect_that(until(opens, 5), "the queue opens when the time is over", second.code)
+    expect_that(until(opens, 15), "the queue opens when the time is over", second.code)
     expect((second.bodies, second.ext["orderCountInfo"]), (["b", "c"], "0 qo0%1 1;0 0 0"), "after the time")
-    changed = popper.change(second.messages[1], 4000)
+    changed = popper.change(second.messages[1], 9000)
     expect((changed["code"], changed["extFields"]["popTime"]), (0, second.ext["popTime"]), "change in order")
     for message in second.messages:
-        message["receipt"] = message["receipt"].replace(changed["extFields"]["invisibleTime"], "2000")
+        message["receipt"] = message["receipt"].replace(changed["extFields"]["invisibleTime"], "6000")
         expect(popper.ack(message)["code"], 0, "code of an acknowledgement in order")
     popper.send("d")
     expect(pop("four").bodies, ["d"], "the next one, at once")
