@@ -63,6 +63,17 @@ class DelayOffsets:
         """Give the content of the file, as a slave asks for it too (45)."""
         return {"dataVersion": self._version, "offsetTable": self._table}
 
+    def copy_from(self, tree: dict[str, Any]) -> None:
+        """Take a master's progress, as slaves are sent it (45).
+
+        Raises:
+            MalformedBody: It is none; nothing has changed.
+        """
+        before = self._table
+        self._load(tree)
+        if self._table != before:
+            self._writer.mark()
+
     def get(self, level: int) -> int:
         """The next queue offset to deliver of a level."""
         return self._table.get(level, 0)

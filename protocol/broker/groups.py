@@ -166,6 +166,24 @@ class SubscriptionGroups:
         self._changed(())
         return True
 
+    def copy_from(self, tree: dict[str, Any]) -> bool:
+        """Take a master's table, as slaves are sent it (201); False when its version is the one that is known.
+
+        Raises:
+            MalformedBody: It is no such table; nothing has changed.
+        """
+        if DataVersion.of_tree(tree.get(_VERSION) or {}) == self.data_version:
+            return False
+        members, gone = self._members, self.table.keys() - table_of(tree, _GROUPS).keys()
+        self._load({name: tree[name] for name in (_GROUPS, _FORBIDDEN, _VERSION) if tree.get(name) is not None})
+        self._members = members
+        for name in gone:
+            del self.table[name]
+            self._texts.drop(name)
+        self._texts.touch_all(self.table)
+        self._writer.changed()
+        return True
+
     def disable_consume(self, group: str) -> bool:
         """Take a group's permission to consume; say whether it had it."""
         config = self.table.get(group)

@@ -112,6 +112,25 @@ class ConsumerOffsets:
         }
         return dumps({name: whole[name] for name in sorted(whole)})
 
+    def copy_from(self, tree: dict[str, Any]) -> None:
+        """Take a master's offsets, as slaves are sent them (43); groups that it does not know keep theirs.
+
+        Raises:
+            MalformedBody: They are no offsets; nothing has changed.
+        """
+        found = {key: _queues(key, queues) for key, queues in table_of(tree, _OFFSETS).items()}
+        version = tree.get(_VERSION)
+        if version is not None:
+            self.data_version = DataVersion.of_tree(version)
+        for key, queues in found.items():
+            known = self.table.get(key)
+            if known != queues:
+                if known is None:
+                    self._groups_text = None
+                self.table[key] = queues
+                self._texts.touch(key)
+                self._writer.mark()
+
     def query(self, group: str, topic: str, queue_id: int) -> int:
         """Give the offset that a group goes on from, that of a pending reset first; -1 when there is none."""
         key = f"{topic}@{group}"

@@ -42,6 +42,7 @@ from .send import SendHandlers, SendSettings
 from .send_back import SendBackHandlers
 from .send_properties import PropertyRules
 from .send_replies import SendReplies
+from .slave_sync import slave_sync
 from .slow_groups import SlowGroups
 from .state_handlers import state_handlers
 from .stats import BrokerStats
@@ -195,6 +196,10 @@ class BrokerParts:
             lite_pull_message_enable=broker.lite_pull_message_enable,
             slave_read_enable=broker.slave_read_enable,
             broker_ip=broker.broker_ip1,
+            is_slave=self.send_settings.is_slave,
+            refuses_reads=self._refuses_reads(),
+            offset_check_in_slave=options.store.offset_check_in_slave,
+            master_is_alive=self.replication.has_master,
         )
         self.pull_checks = PullChecks(
             self.topics,
@@ -204,7 +209,13 @@ class BrokerParts:
             broker_ip=broker.broker_ip1,
             broker_permission=broker.broker_permission,
         )
+        if self.send_settings.is_slave:
+            self.replication.sync = slave_sync(self, run_in_thread)
         self.handlers = self._handlers(address)
+
+    def _refuses_reads(self) -> bool:
+        said = "slaveReadEnable" in self.options.source and not self.options.broker.slave_read_enable
+        return said and self.options.store.broker_role is BrokerRole.SLAVE
 
     def _file(self, name: str) -> StateFile:
         return StateFile(self._config_dir / name)

@@ -52,6 +52,17 @@ class RequestModes:
     def _load(self, tree: dict[str, Any]) -> None:
         self.table = MessageRequestModeSerializeWrapper.of_tree(tree)
 
+    def copy_from(self, tree: dict[str, Any]) -> None:
+        """Take a master's table, as slaves are sent it (402).
+
+        Raises:
+            MalformedBody: It is none; nothing has changed.
+        """
+        table = MessageRequestModeSerializeWrapper.of_tree(tree)
+        if table != self.table:
+            self.table = table
+            self._writer.changed()
+
     def get(self, topic: str, group: str) -> SetMessageRequestModeRequestBody:
         """Give the mode of a group; the default one when none was set."""
         known = self.table.message_request_mode_map.get(topic, {}).get(group)

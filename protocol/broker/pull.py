@@ -66,6 +66,12 @@ class PullSettings:
     lite_pull_message_enable: bool = True
     slave_read_enable: bool = False
     broker_ip: str = ""
+    is_slave: bool = False
+    refuses_reads: bool = False
+    """A slave whose file says `slaveReadEnable=false`; where it says nothing, a slave serves reads, as 4.x."""
+    offset_check_in_slave: bool = False
+    master_is_alive: Callable[[], bool] = lambda: False
+    """Asked by a slave: whether its consumers have somebody better to ask."""
 
 
 class PullHandlers:
@@ -105,6 +111,10 @@ class PullHandlers:
     @handles(PullMessage, LitePullMessage)
     def pull(self, request: Request, header: PullMessage) -> Result:
         """Answer with messages, or hold the pull until there are some."""
+        if self._settings.refuses_reads:
+            return Reply(
+                code=ResponseCode.SYSTEM_BUSY, remark="[REJECTREQUEST]system busy, start flow control for a while"
+            )
         return self._pull(request, header, may_hold=True)
 
     def _pull(self, request: Request, header: PullMessage, *, may_hold: bool) -> Result:
@@ -173,6 +183,11 @@ class PullHandlers:
             self._stats.get(header.consumer_group, header.topic, found.count, len(found.body))
         elif status is not GetStatus.OFFSET_RESET:  # which the store was not asked for
             self._stats.get_missed()
+        suggest = 0
+        if self._settings.slave_read_enable:
+            suggest = group.which_broker_when_consume_slowly if found.suggest_slave else group.broker_id
+        if self._settings.is_slave:
+            code, suggest = self._as_slave(code, suggest, group, found)
         if code == ResponseCode.PULL_NOT_FOUND and may_hold and header.sys_flag & SYSFLAG_SUSPEND:
             self._hold(request, header, selection)
             return None
@@ -186,9 +201,6 @@ class PullHandlers:
                 status=status.name,
                 next=found.next_begin_offset,
             )
-        suggest = 0
-        if self._settings.slave_read_enable:
-            suggest = group.which_broker_when_consume_slowly if found.suggest_slave else group.broker_id
         ext = _HEADER % (
             code,
             group.group_sys_flag,
@@ -201,6 +213,19 @@ class PullHandlers:
             status.name,
         )
         return encode_frame(JSON, ext.encode(), found.body)
+
+    def _as_slave(self, code: int, suggest: int, group: SubscriptionGroupConfig, found: GetResult) -> tuple[int, int]:
+        """Send consumers back to the master where that knows better; give the code and whom to ask next.
+
+        Source: `PullMessageProcessor.composeResponseHeader`, `DefaultPullMessageResultHandler` (5.3.4).
+        """
+        if not found.suggest_slave and self._settings.master_is_alive():
+            suggest = 0
+            if code != ResponseCode.SUCCESS:
+                code = ResponseCode.PULL_RETRY_IMMEDIATELY
+        if code == ResponseCode.PULL_OFFSET_MOVED and not self._settings.offset_check_in_slave:
+            return ResponseCode.PULL_RETRY_IMMEDIATELY, group.broker_id
+        return code, suggest
 
     def _commit_offsets(self, request: Request, header: PullMessage, next_offset: int, *, first_pass: bool) -> None:
         self._offsets.commit_pull_offset(header.consumer_group, header.topic, header.queue_id, next_offset)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from rmqd.store.messagestore import MessageStore
 
     from .registration import MasterAddresses
+    from .slave_sync import SlaveSync
 
 _log = Logger()
 
@@ -77,7 +78,7 @@ class Replication:
         acks: What SYNC_MASTER waits for; None in other roles.
         client: The link to the master; None unless this is a slave.
         master: `host:port` of the master's requests; None while it is not known.
-        on_master: Called with that address when it is another one, None included.
+        sync: What else is copied from the master; None unless this is a slave.
     """
 
     def __init__(
@@ -104,7 +105,7 @@ class Replication:
             else None
         )
         self.master: str | None = None
-        self.on_master: Callable[[str | None], None] = lambda _: None
+        self.sync: SlaveSync | None = None
         self._port: Any = None
         self._unchecked = False
         given = options.store.ha_master_address or ""
@@ -145,6 +146,8 @@ class Replication:
             self.acks.start()
         if self.client is not None:
             self.client.start()
+        if self.sync is not None:
+            self.sync.start()
 
     async def stop(self) -> None:
         """Replicate no more."""
@@ -153,6 +156,8 @@ class Replication:
             await maybeDeferred(port.stopListening)
         if self.client is not None:
             self.client.stop()
+        if self.sync is not None:
+            self.sync.stop()
         if self.acks is not None:
             self.acks.stop()
         self.service.stop()
@@ -164,7 +169,12 @@ class Replication:
         self.master = addresses.address if addresses is not None else None
         if addresses is not None and not self._is_given():
             self.client.set_address(addresses.ha_server_address or None)
-        self.on_master(self.master)
+        if self.sync is not None:
+            self.sync.set_master(self.master)
+
+    def has_master(self) -> bool:
+        """Whether this is a slave whose master is connected."""
+        return self.client is not None and self.client.connected
 
     def _is_given(self) -> bool:
         return len(self._options.store.ha_master_address or "") >= _ADDRESS_LENGTH_MIN

@@ -67,6 +67,18 @@ class TimerCounts:
         counts = {topic: {_COUNT: count, _AT: at_ms} for topic, (count, at_ms) in self._table.items()}
         return dumps({_VERSION: version, _COUNTS: counts})
 
+    def copy_from(self, tree: dict[str, Any]) -> None:
+        """Take a master's counts, as slaves are sent them (61).
+
+        Raises:
+            MalformedBody: They are none; nothing has changed.
+        """
+        before = self._table
+        self._load(tree)
+        if self._table != before:
+            self._changes = 0
+            self._writer.mark()
+
     def add(self, topic: str, change: int) -> None:
         """Count a message that waits (1), or does not wait any more (-1)."""
         now_ms = self._wall_clock_ms()

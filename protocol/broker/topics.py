@@ -245,6 +245,24 @@ class TopicTable:
         self._changed([], announce=False)
         return True
 
+    def copy_from(self, tree: dict[str, Any]) -> bool:
+        """Take a master's table, as slaves are sent it (21); False when its version is the one that is known.
+
+        Raises:
+            MalformedBody: It is no such table; nothing has changed.
+        """
+        if DataVersion.of_tree(tree.get(_VERSION) or {}) == self.data_version:
+            return False
+        members, gone = self._members, self.table.keys() - table_of(tree, _TOPICS).keys()
+        self._load({name: tree[name] for name in (_TOPICS, _VERSION) if tree.get(name) is not None})
+        self._members = members
+        for name in gone:
+            del self.table[name]
+            self._texts.drop(name)
+        self._texts.touch_all(self.table)
+        self._writer.changed()
+        return True
+
     def bump_version(self) -> None:
         """Raise the version without a change of any topic, as when the broker's permission changes."""
         self._changed([], announce=False)

@@ -1,0 +1,197 @@
+"""What a slave copies from its master besides the log: topics, groups, offsets, progress of delays and of the timer.
+
+Every 10 s, and at once when the master becomes known. What it must not do: give up on the others when one fails; a
+failure is logged once, until it is another one. Source: `SlaveSynchronize` (5.3.4, 4.7.0).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from rmqd.protocol.remoting import PeerError
+from rmqd.store.errors import StoreError
+from rmqd.store.files import RealFiles
+from rmqd.store.timercheckpoint import TimerCheckpoint, load_timer_checkpoint, save_timer_checkpoint
+from rmqwire.codes import ResponseCode
+from rmqwire.dialect import loads
+from rmqwire.errors import MalformedBody, WireError
+from rmqwire.requests.group import GetAllSubscriptionGroupConfig
+from rmqwire.requests.ha import GetTimerCheckPoint, GetTimerMetrics
+from rmqwire.requests.lock import GetAllMessageRequestMode
+from rmqwire.requests.offset import GetAllConsumerOffset, GetAllDelayOffset
+from rmqwire.requests.topic import GetAllTopicConfig
+
+if TYPE_CHECKING:
+    from rmqd.protocol.client import RemotingClient
+    from rmqwire.declare import Header
+
+    from .parts import BrokerParts
+
+_log = Logger()
+
+PERIOD_S = 10.0
+TIMEOUT_MS = 5000
+
+Take = Callable[[bytes], "Deferred[Any] | None"]
+
+
+class SlaveSync:
+    """Copies a master's state.
+
+    Args:
+        client: Asks the master.
+        requests: What to ask for, by the name it has in the log, and who takes the answer's body.
+        clock: For the period.
+    """
+
+    def __init__(
+        self,
+        client: RemotingClient,
+        requests: list[tuple[str, Header, Take]],
+        clock: Any,
+    ) -> None:
+        self._client = client
+        self._requests = requests
+        self._master: str | None = None
+        self._round: Deferred[None] | None = None
+        self._said: dict[str, str] = {}
+        self._periodic = LoopingCall(self.tick)
+        self._periodic.clock = clock
+
+    def start(self) -> None:
+        """Begin to copy."""
+        self._periodic.start(PERIOD_S, now=True)
+
+    def stop(self) -> None:
+        """Copy no more."""
+        if self._periodic.running:
+            self._periodic.stop()
+        if self._round is not None:
+            self._round.cancel()
+
+    def set_master(self, address: str | None) -> None:
+        """Copy from this broker from now on; None while there is no master: what is known stays."""
+        changed = address != self._master
+        self._master = address
+        if changed and self._periodic.running:
+            self.tick()
+
+    def tick(self) -> None:
+        """Copy everything, unless that is under way."""
+        if self._master is None or self._round is not None:
+            return
+        self._round = done = Deferred.fromCoroutine(self._copy(self._master))
+        done.addErrback(lambda failure: _log.failure("copying from the master failed", failure))
+        done.addBoth(self._ended)
+
+    def _ended(self, _: object) -> None:
+        self._round = None
+
+    async def _copy(self, master: str) -> None:
+        for name, request, take in self._requests:
+            if not self._periodic.running:
+                return
+            try:
+                answer = await self._client.call(master, request, timeout_ms=TIMEOUT_MS)
+                if answer.code != ResponseCode.SUCCESS:
+                    raise PeerError(f"{answer.code} {answer.remark}")
+                wait = take(answer.body)
+                if wait is not None:
+                    await wait
+            except (PeerError, WireError, StoreError) as cause:
+                self._say(name, f"{name} cannot be copied from the master {master}: {cause}")
+            else:
+                self._say(name, "")
+
+    def _say(self, name: str, problem: str) -> None:
+        if self._said.get(name, "") != problem:
+            self._said[name] = problem
+            if problem:
+                _log.warn("{problem}", problem=problem)
+            else:
+                _log.info("{name} are copied again", name=name)
+
+
+def tree_of(body: bytes) -> dict[str, Any]:
+    """Read an answer's body; an empty one holds nothing.
+
+    Raises:
+        MalformedBody: It is no JSON object.
+    """
+    tree = loads(body) if body else {}
+    if not isinstance(tree, dict):
+        raise MalformedBody("no JSON object")
+    return tree
+
+
+def slave_sync(parts: BrokerParts, run_in_thread: Callable[..., Deferred[Any]]) -> SlaveSync:
+    """Make the copying of a slave.
+
+    Args:
+        parts: What is copied to.
+        run_in_thread: Writes the timer's checkpoint.
+    """
+
+    def taking(copy_from: Callable[[dict[str, Any]], object]) -> Take:
+        def take(body: bytes) -> None:
+            copy_from(tree_of(body))
+
+        return take
+
+    requests: list[tuple[str, Header, Take]] = [
+        ("topics", GetAllTopicConfig(), taking(parts.topics.copy_from)),
+        ("consumer offsets", GetAllConsumerOffset(), taking(parts.offsets.copy_from)),
+        ("delay offsets", GetAllDelayOffset(), taking(parts.delay_offsets.copy_from)),
+        ("subscription groups", GetAllSubscriptionGroupConfig(), taking(parts.groups.copy_from)),
+    ]
+    if parts.options.store.timer_wheel_enable:
+        # A 4.x master knows none of these: that is said once.
+        requests.append(("message request modes", GetAllMessageRequestMode(), taking(parts.modes.copy_from)))
+        if parts.timers is not None:
+            requests.append(("timer counts", GetTimerMetrics(), taking(parts.timers.counts.copy_from)))
+            path = Path(parts.options.store.store_path_root_dir) / "config" / "timercheck"
+            requests.append(
+                ("timer positions", GetTimerCheckPoint(), lambda body: run_in_thread(save_positions, path, body))
+            )
+    return SlaveSync(parts.client, requests, parts.reactor)
+
+
+_POSITIONS_MIN_BYTES = 32
+"""What the first versions with a timer send: four numbers."""
+
+
+def save_positions(path: Path, body: bytes) -> None:
+    """Note how far the master's timer is in the checkpoint of our own; waits for the disk.
+
+    Raises:
+        MalformedBody: The answer is too short.
+        StoreError: The file cannot be written.
+    """
+    if len(body) < _POSITIONS_MIN_BYTES:
+        raise MalformedBody(f"a timer's positions of {len(body)} bytes")
+    files, master = RealFiles(), TimerCheckpoint.decode(body)
+    try:
+        own = load_timer_checkpoint(files, str(path)) or TimerCheckpoint()
+        files.make_directories(str(path.parent))
+        save_timer_checkpoint(
+            files,
+            str(path),
+            TimerCheckpoint(
+                read_ms=master.read_ms,
+                log_end=own.log_end,
+                queue_offset=own.queue_offset,
+                master_queue_offset=master.queue_offset,
+                state_version=master.state_version,
+                version_timestamp=master.version_timestamp,
+                version_counter=master.version_counter,
+                precision_ms=own.precision_ms,
+            ),
+        )
+    except OSError as cause:
+        raise StoreError(f"cannot write: {cause.strerror}", file=str(path)) from cause
