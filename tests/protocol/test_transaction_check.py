@@ -236,7 +236,7 @@ def test_a_crash_asks_again_and_forgets_no_end(world: TransactionWorld) -> None:
 
 
 def test_a_crash_before_the_note_asks_for_what_had_ended(world: TransactionWorld) -> None:
-    """As the official broker: the end was only in memory, the committed message is stored; the producer says it again."""
+    """As the official broker: the end was only in memory; the producer says it again, and the message comes twice."""
     half = world.open()
     world.end(half, COMMIT)
     world.crash()
