@@ -9,7 +9,7 @@ from typing import Any
 from interop.case import expect
 from interop.driver import until
 from interop.raw import Connection
-from interop.requests import MODERN_VERSION, SEND_MESSAGE, send_fields
+from interop.requests import GET_MAX_OFFSET, MODERN_VERSION, SEND_MESSAGE, send_fields
 
 POP, ACK, BATCH_ACK, PEEK, CHANGE, NOTIFICATION, POLLING_INFO = 200050, 200051, 200151, 200052, 200053, 200054, 200055
 FOUND = 0
@@ -116,6 +116,13 @@ class Popper:
                 SEND_MESSAGE, send_fields(self.topic, queue_id, properties), body.encode(), version=MODERN_VERSION
             )
             expect(header["code"], 0, "code of a send")
+            stored = int(header["extFields"]["queueOffset"])
+
+            def dispatched(stored: int = stored) -> bool:
+                told, _ = self.ask(GET_MAX_OFFSET, queueId=queue_id)
+                return int(told["extFields"]["offset"]) > stored
+
+            assert until(dispatched, 20), "a message that was stored is in its queue"
 
     def pop(self, invisible_ms: int = 60_000, *, count: int = 32, poll_ms: int = 0, **more: object) -> Popped:
         """Pop from all queues."""
