@@ -1,7 +1,8 @@
 """What becomes of a message's properties on the way into the log.
 
 The client's text is kept as it came and the broker's own properties are appended; only when one of them is there
-already is the text written anew. Source: `SendMessageProcessor`, `AbstractSendMessageProcessor` (5.5.0).
+already, or something that is no property, is the text written anew.
+Source: `SendMessageProcessor`, `AbstractSendMessageProcessor` (5.5.0).
 """
 
 from __future__ import annotations
@@ -40,9 +41,10 @@ class PropertyRules:
             # What nearly every message has, and no more.
             return {UNIQ_KEY: text[9:-11], "WAIT": "true"}, text + self._suffix
         properties = parse_properties(text)
-        if self._names.isdisjoint(properties):
-            if text and not text.endswith(_PAIR_END):
-                text += _PAIR_END
+        if text and not text.endswith(_PAIR_END):
+            text += _PAIR_END
+        # Pieces without a name or a value, and all but the last of one name, are dropped, as by Java.
+        if len(properties) == text.count(_PAIR_END) and self._names.isdisjoint(properties):
             return properties, text + self._suffix
         properties.pop(POP_CK, None)
         return properties, encode_properties({**properties, **self._added}).decode()
