@@ -6,17 +6,32 @@ import java.util.Map;
 
 /** Clients with options that not every version has: "trace", "trace_topic", and "set", a map of setters and their values. */
 final class Settings {
+    private static final int ROUTE_INTERVAL_MS = 4000;
+
     private Settings() {
     }
 
     /** A client of a group, which is traced where the command says so. */
     static <T> T make(Class<T> type, Args args) throws Exception {
         String group = args.text("group");
-        if (!args.flag("trace")) {
-            return type.getConstructor(String.class).newInstance(group);
+        T client;
+        if (args.flag("trace")) {
+            client = type.getConstructor(String.class, boolean.class, String.class)
+                .newInstance(group, true, args.has("trace_topic") ? args.text("trace_topic") : null);
+        } else {
+            client = type.getConstructor(String.class).newInstance(group);
         }
-        return type.getConstructor(String.class, boolean.class, String.class)
-            .newInstance(group, true, args.has("trace_topic") ? args.text("trace_topic") : null);
+        askOftenForRoutes(client);
+        return client;
+    }
+
+    /** Every 30 s by default, too long to wait in every case. 3.2.6 has the setter's name misspelt. */
+    private static void askOftenForRoutes(Object client) throws Exception {
+        for (Method method : client.getClass().getMethods()) {
+            if (method.getName().startsWith("setPollNameServerInte")) {
+                method.invoke(client, ROUTE_INTERVAL_MS);
+            }
+        }
     }
 
     static void apply(Object client, Args args) throws Exception {
