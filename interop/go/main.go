@@ -27,6 +27,7 @@ var (
 		"producer":      startProducer,
 		"send":          send,
 		"push_consumer": startPushConsumer,
+		"lite_pull":     startPullConsumer,
 		"stop":          stop,
 
 		"transaction_producer": startTransactionProducer,
