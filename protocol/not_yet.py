@@ -8,7 +8,7 @@ from __future__ import annotations
 from rmqwire.codes import RequestCode as C
 from rmqwire.declare import Role
 
-_HA = "replication"
+_HA = "slaveActingMaster"
 _CONTROLLER = "controller mode"
 _ACL = "ACL 1.0"
 _AUTH = "auth 2.0"

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,11 +17,13 @@ from interop.api import Api, Producer, bodies
 from interop.case import case, expect, expect_bodies, expect_that
 from interop.cluster import Servers, cluster_brokers
 from interop.driver import DriverError, until
-from interop.server import Broker, NameServer
+from interop.requests import send_fields
+from interop.server import Broker
 
 PAIRS = ["tested-tested", "tested-4.7.0", "tested-5.5.0", "4.7.0-tested", "5.5.0-tested"]
 """Master and slave: the kind under test, or an official broker of a version."""
 
+SEND_MESSAGE = 10
 GET_BROKER_RUNTIME_INFO = 28
 GET_BROKER_HA_STATUS = 907
 LIVELY = {"haSendHeartbeatInterval": 500, "slaveReadEnable": "true"}
@@ -153,7 +158,9 @@ def test_sync_master(api: Api, servers: Servers, kind: str) -> None:
     os.kill(slave.process.pid, signal.SIGSTOP)
     try:
         expect(statuses(producer, topic), ["FLUSH_SLAVE_TIMEOUT"], "with a slave that does not answer")
-        expect(statuses(producer, topic, waits=False), ["SEND_OK"], "a message with WAIT=false")
+        fields = send_fields(topic, properties={"WAIT": "false"})
+        header, _ = raw.request(master.address, SEND_MESSAGE, fields, b"not waited for")
+        expect(header["code"], 0, "code for a message with WAIT=false")
     finally:
         os.kill(slave.process.pid, signal.SIGCONT)
     expect(until(lambda: statuses(producer, topic) == ["SEND_OK"], 30), True, "SEND_OK once it answers again")
@@ -161,10 +168,9 @@ def test_sync_master(api: Api, servers: Servers, kind: str) -> None:
     expect(until(lambda: statuses(producer, topic) == ["SLAVE_NOT_AVAILABLE"], 30), True, "after the slave died")
 
 
-def statuses(producer: Producer, topic: str, *, waits: bool = True) -> list[str]:
-    """Send one message and return its status; WAIT=false asks not to wait for the store."""
-    message: dict[str, object] = {"body": "one"} if waits else {"body": "one", "properties": {"WAIT": "false"}}
-    return [str(result["status"]) for result in producer.send(topic, [message])]
+def statuses(producer: Producer, topic: str) -> list[str]:
+    """Send one message and return its status."""
+    return [str(result["status"]) for result in producer.send(topic, ["one"])]
 
 
 @case(
@@ -215,7 +221,7 @@ def test_status(api: Api, servers: Servers, kind: str) -> None:
     expect((told["master"], own["maxOffset"]), (False, end), "the slave")  # type: ignore[index]
     expect(own["masterAddr"], f"127.0.0.1:{master.port + 1}", "where it replicates from")  # type: ignore[index]
     printed = api.mqadmin(name_server.address, "haStatus", "-b", master.address)
-    expect_that(str(end) in printed and "SlaveAckPosition" in printed.replace(" ", ""), "haStatus prints it", printed)
+    expect_that(re.search(rf"SlaveAckOffset.*\s{end}\s", printed, re.DOTALL) is not None, "haStatus prints it", printed)
 
 
 def ha(broker: Broker) -> dict[str, object]:
@@ -224,3 +230,190 @@ def ha(broker: Broker) -> dict[str, object]:
     expect(header["code"], 0, "answer to 907")
     told: dict[str, object] = json.loads(body)
     return told
+
+
+@case(
+    "replication/5",
+    "a slave has its master's topics, groups, consumer offsets and progress of delay levels in its files some seconds later",
+    source="SlaveSynchronize 4.7.0, 5.3.4 (an official 5.x slave begins with it a minute after its start)",
+)
+@pytest.mark.parametrize("pair", [pair for pair in PAIRS if pair != "tested-5.5.0"])
+def test_metadata(pair: str, api: Api, servers: Servers) -> None:
+    first, second = pair.split("-")
+    name_server = servers.name_server()
+    master = start(servers, name_server.address, first)
+    slave = start_slave(servers, name_server.address, second)
+    topic, group = api.fresh("topic"), api.fresh("CG")
+    api.create_topic(name_server.address, topic, 4)
+    producer = api.producer(name_server.address)
+    sent = send_some(producer, topic, "m")
+    producer.send(topic, [{"body": "later", "properties": {"DELAY": "1"}}])
+    consumer = api.consumer(name_server.address, topic, group=group)
+    consumer.wait_bodies([*sent, "later"])
+    consumer.acknowledged(topic, len(sent) + 1)
+    consumer.stop()
+    until(lambda: sum(offsets_of(master, topic, group).values()) == len(sent) + 1, 30)
+    expect(sum(offsets_of(master, topic, group).values()), len(sent) + 1, "offsets in the master's file")
+    wanted = offsets_of(master, topic, group)
+    if not until(lambda: offsets_of(slave, topic, group) == wanted, 100):
+        expect(offsets_of(slave, topic, group), wanted, "offsets in the slave's file")
+    config = state(slave, "topics")["topicConfigTable"].get(topic, {})
+    expect((config.get("readQueueNums"), config.get("writeQueueNums")), (4, 4), "the topic in the slave's file")
+    expect(group in state(slave, "subscriptionGroup")["subscriptionGroupTable"], True, "the group in the slave's file")
+    delayed = until(lambda: "1" in state(slave, "delayOffset").get("offsetTable", {}), 30)
+    expect(delayed, True, "delay level 1 in the slave's file")
+    end = wait_caught_up(master, slave)
+    expect_same_logs(master, slave, end)  # the slave delivered nothing itself
+
+
+def state(broker: Broker, name: str) -> dict[str, Any]:
+    """Return a state file of a broker, whose integer keys may be bare; an empty object while there is none."""
+    try:
+        text = (broker.store / "config" / f"{name}.json").read_text()
+    except FileNotFoundError:
+        return {}
+    tree: dict[str, Any] = json.loads(re.sub(r"([{,])(\s*)(\d+)\s*:", r'\1\2"\3":', text) or "{}")
+    return tree
+
+
+def offsets_of(broker: Broker, topic: str, group: str) -> dict[str, int]:
+    """Return a group's offsets of a topic as a broker's file has them, by queue."""
+    offsets: dict[str, int] = state(broker, "consumerOffset").get("offsetTable", {}).get(f"{topic}@{group}", {})
+    return offsets
+
+
+@case(
+    "replication/6",
+    "when the master is killed, groups old and new read from the slave what it has; when it is back, they read on; nothing is lost",
+    source="MQClientInstance.findBrokerAddressInSubscribe; PullMessageProcessor 4.7.0",
+)
+@pytest.mark.parametrize("pair", [pair for pair in PAIRS if pair != "tested-5.5.0"])
+def test_reading_from_the_slave(pair: str, api: Api, servers: Servers) -> None:
+    first, second = pair.split("-")
+    name_server = servers.name_server()
+    master = start(servers, name_server.address, first)
+    slave = start_slave(servers, name_server.address, second)
+    topic = api.fresh("topic")
+    api.create_topic(name_server.address, topic, 4)
+    producer = api.producer(name_server.address)
+    old = api.consumer(name_server.address, topic, "4.7.0")
+    sent = send_some(producer, topic, "before")
+    old.wait_bodies(sent)
+    expect(until(lambda: topic in state(slave, "topics").get("topicConfigTable", {}), 100), True, "the topic copied")
+    wait_caught_up(master, slave)
+    master.kill()
+    fresh = api.consumer(name_server.address, topic, "5.5.0")
+    expect_bodies(fresh.wait_bodies(sent), sent, once=False)
+    master.start()
+    servers.wait_registered(master)
+    expect(until(lambda: can_send(producer, topic), 60), True, "sends once the master is back")
+    more = send_some(producer, topic, "after")
+    for consumer in (old, fresh):
+        consumer.wait_bodies(more)
+        got = [message for message in consumer.received() if message["body"] != "x"]
+        expect_bodies(got, sent + more, once=False)
+    end = wait_caught_up(master, slave)
+    expect_same_logs(master, slave, end)
+
+
+SHIPPED = Path(__file__).parent.parent.parent / "conf"
+
+
+def shipped(folder: str, name: str) -> dict[str, str]:
+    """Read a shipped example."""
+    lines = (SHIPPED / folder / f"{name}.properties").read_text().splitlines()
+    pairs = (line.partition("=") for line in lines if line.strip() and not line.startswith("#"))
+    return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+@case(
+    "replication/7",
+    "two masters with a slave each and two name servers, by the shipped files: a master is killed, clients carry on with the other and with the slave, and nothing is lost",
+    source="conf/2m-2s-async, conf/2m-2s-sync",
+)
+@pytest.mark.parametrize("folder", ["2m-2s-async", "2m-2s-sync"])
+def test_two_masters_two_slaves(folder: str, api: Api, servers: Servers) -> None:
+    both = ";".join(servers.name_server().address for _ in range(2))
+    masters = [servers.broker(both, {**LIVELY, **shipped(folder, name)}) for name in ("broker-a", "broker-b")]
+    slaves = [servers.broker(both, {**LIVELY, **shipped(folder, name)}) for name in ("broker-a-s", "broker-b-s")]
+    for slave in slaves:
+        wait_slave(slave)
+    for master, slave in zip(masters, slaves, strict=True):
+        wait_caught_up(master, slave)
+    topic = api.fresh("topic")
+    api.create_topic(both, topic, 4)
+    producer = api.producer(both, retries=3)
+    expect(until(lambda: can_send(producer, topic), 30), True, "a send")
+    consumer = api.consumer(both, topic)
+    sent = send_some(producer, topic, "before", 80)
+    brokers = {message["body"]: message for message in consumer.wait_bodies(sent)}
+    expect(set(sent) <= set(brokers), True, "all consumed")
+    masters[0].kill()
+    going_on: list[str] = []
+    for number in range(20):
+        body = f"meanwhile-{number}"
+        if until(lambda body=body: sends_one(producer, topic, body), 60):  # type: ignore[misc]
+            going_on.append(body)
+    expect(len(going_on), 20, "messages sent with one master left")
+    consumer.wait_bodies(going_on)
+    masters[0].start()
+    wait_slave(masters[0])
+    more = send_some(producer, topic, "after")
+    consumer.wait_bodies(more)
+    for master, slave in zip(masters, slaves, strict=True):
+        expect_same_logs(master, slave, wait_caught_up(master, slave))
+
+
+def sends_one(producer: Producer, topic: str, body: str) -> bool:
+    """Send one message; tell whether it was acknowledged by whichever status says that it is stored."""
+    try:
+        return bool(producer.send(topic, [body])[0].get("status"))
+    except DriverError:
+        return False
+
+
+@case(
+    "replication/8",
+    "a master whose log comes back shorter and goes on with other messages is not followed: the logs do not mix, and one line says why",
+    source="ours alone: official servers mix them, DefaultHAClient compares nothing but positions",
+)
+@pytest.mark.parametrize("pair", ["tested-tested", "5.5.0-tested", "tested-5.5.0"])
+def test_divergence(pair: str, api: Api, servers: Servers, kind: str) -> None:
+    if kind == "official":
+        pytest.skip("official servers mix the logs")
+    first, second = pair.split("-")
+    name_server = servers.name_server()
+    master = start(servers, name_server.address, first)
+    slave = start_slave(servers, name_server.address, second)
+    topic = api.fresh("topic")
+    api.create_topic(name_server.address, topic, 4)
+    producer = api.producer(name_server.address)
+    send_some(producer, topic, "kept")
+    wait_caught_up(master, slave)
+    master.stop()
+    early = master.folder / "early"
+    shutil.copytree(master.store, early)
+    master.start()
+    servers.wait_registered(master)
+    until(lambda: can_send(producer, topic), 60)
+    send_some(producer, topic, "lost")
+    end = wait_caught_up(master, slave)
+    master.stop()
+    shutil.rmtree(master.store)
+    early.rename(master.store)
+    master.start()
+    servers.wait_registered(master)
+    until(lambda: can_send(producer, topic), 60)
+    send_some(producer, topic, "other", 80)
+    expect_that(log_end(master) > end, f"a master beyond {end}", log_end(master))
+    refuses = slave if second == "tested" else master
+    words = ("logs differ", "is shorter than this slave", "is not served")
+    told = until(lambda: any(word in log_text(refuses) for word in words), 60)
+    expect(told, True, "a line that says why")
+    expect(log_end(slave), end, "end of the slave's log")
+
+
+def log_text(broker: Broker) -> str:
+    """Return what our broker has logged."""
+    files = (broker.folder / "home" / "logs").rglob("*.log")
+    return "".join(path.read_text(errors="replace") for path in files)
