@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from protocol.fakes import BrokerWorld, at_once
 from protocol.network import Network
+from protocol.wiring import sent as taken
 from twisted.internet.defer import Deferred
 
 from rmqd.protocol.broker.ha_check import divergence
@@ -279,3 +280,46 @@ def test_the_last_record_is_looked_for_after_a_restart(two: Two) -> None:
     filled(two)
     two.slave.store.last_received = None
     assert two.divergence() is None
+
+
+def sent(world: BrokerWorld, properties: str = "") -> int:
+    """Send one message; give the code of the answer, -1 while there is none."""
+    peer = world.peer()
+    opaque = peer.send(
+        SendMessage(
+            producer_group="P",
+            topic="T",
+            default_topic="TBW102",
+            default_topic_queue_nums=4,
+            queue_id=0,
+            sys_flag=0,
+            born_timestamp=1,
+            flag=0,
+            properties=properties,
+        ),
+        b"x",
+    )
+    return next((command.code for command in taken(peer.wire) if command.opaque == opaque), -1)
+
+
+def test_a_send_to_a_sync_master_without_a_slave_is_stored_and_says_so(tmp_path: Path) -> None:
+    world = BrokerWorld(tmp_path, brokerRole="SYNC_MASTER")
+    assert sent(world) == ResponseCode.SLAVE_NOT_AVAILABLE
+    assert world.store.max_offset("T", 0) == 1
+    assert sent(world, "WAIT\x01false\x02") == ResponseCode.SUCCESS
+    world.close()
+
+
+def test_options_of_5_in_the_file_rule_a_sync_master(tmp_path: Path) -> None:
+    one = BrokerWorld(tmp_path / "one", brokerRole="SYNC_MASTER", inSyncReplicas="1")
+    assert sent(one) == ResponseCode.SUCCESS
+    one.close()
+    two = BrokerWorld(tmp_path / "two", brokerRole="SYNC_MASTER", inSyncReplicas="2")
+    assert sent(two) == -1, "it waits"
+    two.close()
+
+
+def test_an_async_master_does_not_wait(tmp_path: Path) -> None:
+    world = BrokerWorld(tmp_path)
+    assert sent(world) == ResponseCode.SUCCESS
+    world.close()
