@@ -1,0 +1,88 @@
+"""Run one command line on the reactor.
+
+The only module of `mqadmin` that takes the reactor; imported when something is asked.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, TextIO
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+
+from rmqd.protocol.client import RemotingClient, tcp_endpoints
+from rmqd.protocol.clocks import wall_clock_ms
+from rmqd.protocol.dispatch import Dispatcher
+from rmqwire.declare import Role
+
+from .asking import Admin
+from .errors import AdminError
+from .output import Output
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IReactorCore
+    from twisted.python.failure import Failure
+
+    from .command import Invocation
+
+    class _Reactor(IReactorCore):
+        """What we need of the reactor."""
+
+
+_STOP_MS = 500
+INTERRUPTED = 130
+
+
+async def run(invocation: Invocation, reactor: object, out: TextIO, err: TextIO) -> int:
+    """Run a command and give its exit code; what went wrong is printed in one line.
+
+    Raises:
+        BrokenPipeError: Whoever reads the output has seen enough.
+    """
+    client = RemotingClient(tcp_endpoints(reactor), Dispatcher(Role.CLIENT, ()), reactor)  # type: ignore[arg-type]
+
+    def sleep(seconds: float) -> Deferred[None]:
+        return deferLater(reactor, seconds)  # type: ignore[arg-type]
+
+    admin = Admin(client, invocation.name_servers, wall_clock_ms, sleep)
+    output = Output(out, invocation.as_json)
+    try:
+        while True:
+            await invocation.spec.run(admin, invocation.given, output)
+            output.finish()
+            if invocation.every_s is None:
+                return 0
+            await sleep(invocation.every_s)
+    except AdminError as cause:
+        out.flush()
+        err.write(f"{cause.line}\n")
+        return cause.exit_code
+    finally:
+        await client.stop(_STOP_MS)
+
+
+def run_and_exit(invocation: Invocation) -> int:
+    """Run a command on the global reactor, until it ends or Control-C.
+
+    Raises:
+        BrokenPipeError: Whoever reads the output has seen enough.
+    """
+    from twisted.internet import reactor
+
+    codes: list[int] = []
+    failures: list[Failure] = []
+
+    def ended(code: int) -> None:
+        codes.append(code)
+
+    def begin() -> None:
+        done = Deferred.fromCoroutine(run(invocation, reactor, sys.stdout, sys.stderr))
+        done.addCallbacks(ended, failures.append)
+        done.addBoth(lambda _: reactor.stop() if reactor.running else None)  # type: ignore[attr-defined]
+
+    reactor.callWhenRunning(begin)  # type: ignore[attr-defined]
+    reactor.run()  # type: ignore[attr-defined]
+    if failures:
+        failures[0].raiseException()
+    return codes[0] if codes else INTERRUPTED
