@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError
+from twisted.internet.protocol import ServerFactory
 from twisted.logger import Logger
 
 from rmqd.conf import BrokerRole
@@ -19,11 +20,14 @@ from rmqwire.bodies import HAClientRuntimeInfo, HAConnectionRuntimeInfo, HARunti
 
 from .ha_acks import RULING_KEYS, AckRules, ReplicaAcks, WhenSafe, when_both
 from .ha_check import divergence
-from .ha_master import HaService, HaSettings
+from .ha_master import HaService, HaSettings, SlaveLink
 from .ha_slave import HaClient
 
 if TYPE_CHECKING:
+    from twisted.internet.interfaces import IAddress, IListeningPort
+
     from rmqd.conf import BrokerOptions
+    from rmqd.conf.keys.store import MessageStoreConfig
     from rmqd.protocol.client import RemotingClient
     from rmqd.store.messagestore import MessageStore
 
@@ -60,6 +64,49 @@ def ack_rules(options: BrokerOptions) -> AckRules:
         auto=store.enable_auto_in_sync_replicas,
         all_in_sync=store.all_ack_in_sync_state_set,
     )
+
+
+class HaPort(ServerFactory):
+    """The port for slaves; taken before the store is opened, so that a port in use is found first.
+
+    Attributes:
+        service: Whom connections are for; those that come before it is set are closed.
+    """
+
+    noisy = False
+
+    def __init__(self) -> None:
+        self.service: HaService | None = None
+        self._listening: IListeningPort | None = None
+
+    def buildProtocol(self, addr: IAddress | None) -> SlaveLink | None:
+        """Make the connection of a slave."""
+        return self.service.buildProtocol(addr) if self.service is not None else None
+
+    def listen(self, reactor: Any, store: MessageStoreConfig, interface: str, main_port: int) -> None:
+        """Take `haListenPort`, by default the main port + 1; where the main port was any, any if need be.
+
+        Raises:
+            CannotListenError: It is in use.
+        """
+        try:
+            listening = reactor.listenTCP(store.ha_listen_port or main_port + 1, self, interface=interface)
+        except CannotListenError as cause:
+            if store.ha_listen_port:
+                reason = getattr(cause.socketError, "strerror", None) or cause.socketError
+                told = f"{reason} (the port for slaves, haListenPort)"
+                again = CannotListenError(cause.interface, cause.port, OSError(0, told))  # type: ignore[no-untyped-call]
+                raise again from cause
+            listening = reactor.listenTCP(0, self, interface=interface)
+        write_promptly(listening)
+        self._listening = listening
+        store.ha_listen_port = int(listening.getHost().port)
+
+    async def stop(self) -> None:
+        """Accept no more slaves."""
+        listening, self._listening = self._listening, None
+        if listening is not None:
+            await maybeDeferred(listening.stopListening)
 
 
 class Replication:
@@ -106,7 +153,7 @@ class Replication:
         )
         self.master: str | None = None
         self.sync: SlaveSync | None = None
-        self._port: Any = None
+        self._port: HaPort | None = None
         self._unchecked = False
         given = options.store.ha_master_address or ""
         if self.client is not None and len(given) >= _ADDRESS_LENGTH_MIN:
@@ -118,26 +165,10 @@ class Replication:
             return when_flushed
         return when_both(when_flushed, self.acks.when_replicated) if when_flushed else self.acks.when_replicated
 
-    def listen(self, interface: str, main_port: int) -> None:
-        """Take the port for slaves: `haListenPort`, by default the main port + 1; where that was 0, any.
-
-        Raises:
-            CannotListenError: It is in use.
-        """
-        store = self._options.store
-        wanted = store.ha_listen_port or main_port + 1
-        try:
-            port = self._reactor.listenTCP(wanted, self.service, interface=interface)
-        except CannotListenError as cause:
-            if store.ha_listen_port:
-                reason = getattr(cause.socketError, "strerror", None) or cause.socketError
-                told = f"{reason} (the port for slaves, haListenPort)"
-                again = CannotListenError(cause.interface, cause.port, OSError(0, told))  # type: ignore[no-untyped-call]
-                raise again from cause
-            port = self._reactor.listenTCP(0, self.service, interface=interface)
-        write_promptly(port)
-        store.ha_listen_port = int(port.getHost().port)
+    def serve(self, port: HaPort) -> None:
+        """Serve the slaves that connect to a port."""
         self._port = port
+        port.service = self.service
 
     def start(self) -> None:
         """Replicate."""
@@ -153,7 +184,7 @@ class Replication:
         """Replicate no more."""
         port, self._port = self._port, None
         if port is not None:
-            await maybeDeferred(port.stopListening)
+            await port.stop()
         if self.client is not None:
             self.client.stop()
         if self.sync is not None:

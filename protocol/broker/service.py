@@ -26,6 +26,7 @@ from rmqwire.message import encode_host
 from .delay import DelayLevels
 from .listening import listen_pair
 from .parts import BrokerParts
+from .replication import HaPort
 from .store_options import store_options
 from .upkeep import Upkeep
 
@@ -85,7 +86,9 @@ class Broker:
         self.options.server.listen_port = self.port
         ip = self.options.broker.broker_ip1
         self.address = f"{ip}:{self.port}"
+        slaves = HaPort()
         try:
+            slaves.listen(self._reactor, self.options.store, self.options.server.bind_address, self.port)
             levels = DelayLevels(self.options.store.message_delay_level)
             self.store = MessageStore(
                 store_options(self.options, encode_host(self._record_ip(ip), self.port)),
@@ -102,7 +105,7 @@ class Broker:
                 )
                 if self.parts.timers is not None and not self.parts.send_settings.is_slave:
                     self.parts.timers.begin()
-                self.parts.replication.listen(self.options.server.bind_address, self.port)
+                self.parts.replication.serve(slaves)
                 main.dispatcher = Dispatcher(
                     Role.BROKER, self.parts.handlers, barrier=self.store, later=self._reactor.callLater
                 )
@@ -112,6 +115,7 @@ class Broker:
                 self.store.close()
                 raise
         except BaseException:
+            await slaves.stop()
             await self._server.stop_listening()
             raise
         self._upkeep = Upkeep(self.options, self.store, self.parts, self._server, self.run_in_thread)
