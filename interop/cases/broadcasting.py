@@ -23,7 +23,7 @@ from interop.requests import (
     bounds,
 )
 
-EVERY_CLIENT = ["3.2.6", "4.2.0", "4.7.0", "5.5.0", "go"]
+CLIENTS = ["3.2.6", "5.5.0", "go"]
 LATER = "Not found, V3_0_6_SNAPSHOT maybe this group consumer boot first"
 INVALID_PARAMETER = 29
 NOT_ZERO = "Not found, do not set to zero, maybe this group boot first"
@@ -57,7 +57,7 @@ def client(version: str, request: pytest.FixtureRequest) -> str:
     "each member of a broadcasting group gets every message, also those sent after it began, whatever the others do",
     source="MessageModel.BROADCASTING; LocalFileOffsetStore",
 )
-@pytest.mark.parametrize("version", EVERY_CLIENT)
+@pytest.mark.parametrize("version", CLIENTS)
 def test_every_member(version: str, api: Api, cluster: Cluster, request: pytest.FixtureRequest) -> None:
     topic, group = api.fresh("topic"), api.fresh("CG")
     api.create_topic(cluster.namesrv, topic, 3)
@@ -93,7 +93,7 @@ def test_no_retry(api: Api, cluster: Cluster) -> None:
     "on a queue that is no longer in memory a new group begins at the first, the last, or a moment, as it asks",
     source="ConsumeFromWhere; RebalancePushImpl.computePullFromWhere; code 22",
 )
-@pytest.mark.parametrize("version", EVERY_CLIENT)
+@pytest.mark.parametrize("version", CLIENTS)
 def test_from_where(version: str, api: Api, small_memory: Cluster, request: pytest.FixtureRequest) -> None:
     topic = api.fresh("topic")
     namesrv = small_memory.namesrv

@@ -99,7 +99,7 @@ def test_not_notified(api: Api, cluster: Cluster) -> None:
     "when consumers join, leave and are killed while messages are sent, every message is consumed and none is skipped",
     source="RebalanceImpl; ClientHousekeepingService.onChannelClose",
 )
-@pytest.mark.parametrize("version", ["3.2.6", "4.7.0", "5.5.0"])
+@pytest.mark.parametrize("version", ["3.2.6", "5.5.0"])
 def test_churn(version: str, api: Api, cluster: Cluster, tmp_path: Path) -> None:
     topic, group = api.fresh("topic"), api.fresh("CG")
     api.create_topic(cluster.namesrv, topic, 8)
