@@ -160,7 +160,7 @@ def drivers(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Confi
 
 @pytest.fixture
 def api(drivers: Drivers) -> Iterator[Api]:
-    """Clients that end with the case."""
+    """Clients that are stopped when the case is over."""
     api = Api(drivers)
     yield api
     api.close()
