@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 RUN    := $(VENV)/.run
 DATA   ?= data
 
-.PHONY: dev run test lint unit coverage wheel-test interop interop-official docs bench bench-quick clean
+.PHONY: dev run test lint unit coverage wheel-test interop interop-official docs soak bench bench-quick clean
 
 run: $(RUN)  ## name server and broker in one process, store in ./data
 	@exec $(BIN)/rmqd up --data $(DATA) $(ARGS)
@@ -58,6 +58,10 @@ interop-official: $(STAMP)  ## the same cases against the official servers
 docs: $(STAMP)  ## the generated tables
 	$(BIN)/python -m rmqd.protocol.document
 	$(BIN)/python -m rmqd.conf.document > docs/options.md
+
+soak: $(STAMP)  ## the long sizes: 150 kills and 50 stops under load, every crash point of the simulation
+	RMQD_PROOF=soak $(BIN)/pytest tests/proof
+	$(BIN)/pytest tests -m slow
 
 bench: $(STAMP)  ## ratios to the official broker, in one run
 	$(BIN)/python bench/run.py
