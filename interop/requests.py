@@ -93,7 +93,7 @@ class Member(raw.Connection):
             self.notified.append(header["extFields"]["consumerGroup"])
         return header, body
 
-    def wait_notified(self, timeout_s: float = 5.0, quiet_s: float = QUIET_S) -> bool:
+    def wait_notified(self, timeout_s: float = 20.0, quiet_s: float = QUIET_S) -> bool:
         """Say whether there was a notification since the last call, or one comes in time; further ones are read too."""
         deadline = time.monotonic() + timeout_s
         while not self.notified and self._readable(deadline - time.monotonic()):

@@ -67,7 +67,7 @@ def test_every_member(version: str, api: Api, cluster: Cluster, request: pytest.
     time.sleep(0.5)
     producer.send(topic, bodies(30, "before"))
     for consumer in (first, second):
-        expect_bodies(consumer.wait_bodies(bodies(30, "before"), 40), bodies(30, "before"))
+        expect_bodies(consumer.wait_bodies(bodies(30, "before")), bodies(30, "before"))
     first.stop()
     producer.send(topic, bodies(20, "after"))
     expect_bodies(second.wait_bodies(bodies(20, "after")), [*bodies(30, "before"), *bodies(20, "after")])
@@ -116,10 +116,10 @@ def test_from_where(version: str, api: Api, small_memory: Cluster, request: pyte
     last = api.consumer(namesrv, topic, version, **{"from": "last"})
     expect_bodies(first.wait(len(old)), old)
     # `last` has nothing to show until something is sent; what is sent before it looked up its beginning is not its.
-    wake = [f"wake{n}" for n in range(100)]
+    wake = [f"wake{n}" for n in range(200)]
     woken = iter(wake)
     expect(
-        until(lambda: bool(producer.send(topic, [next(woken)]) and last.received()), 45, 0.5),
+        until(lambda: bool(producer.send(topic, [next(woken)]) and last.received()), 90, 0.5),
         True,
         "`last` gets messages",
     )

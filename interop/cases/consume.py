@@ -62,10 +62,10 @@ def share(send: object, topic: str, *consumers: Consumer) -> list[str]:
         before = [len(c.received()) for c in consumers]
         sent.extend(bodies(40, f"round{len(sent)}"))
         send(topic, sent[-40:])
-        return until(lambda: all(len(c.received()) > n for c, n in zip(consumers, before, strict=True)), 2)
+        return until(lambda: all(len(c.received()) > n for c, n in zip(consumers, before, strict=True)), 3)
 
-    expect_that(until(a_round, 40), "each consumer of the group gets messages", [len(c.received()) for c in consumers])
-    until(lambda: {m["body"] for c in consumers for m in c.received()} >= set(sent), 40)
+    expect_that(until(a_round, 90), "each consumer of the group gets messages", [len(c.received()) for c in consumers])
+    until(lambda: {m["body"] for c in consumers for m in c.received()} >= set(sent), 90)
     return sent
 
 
@@ -88,7 +88,7 @@ def test_one_dies(api: Api, cluster: Cluster, tmp_path: Path) -> None:
     mortal.running = False
     after = bodies(200, "after")
     producer.send(topic, after)
-    heir.wait_bodies(after, 40)
+    heir.wait_bodies(after, 90)
     expect_bodies([*mortal.received(), *heir.received()], [*sent, *after], once=False)
 
 

@@ -112,9 +112,7 @@ def test_where_they_lie(api: Api, quick: Cluster) -> None:
     consumer = api.consumer(quick.namesrv, topic)
     sent = [{"body": f"m{n}", "delay_level": 4} for n in range(200)]
     producer.send(topic, sent, "async")
-    expect(
-        until(lambda: bounds(quick.broker.address, SCHEDULE_TOPIC, 3)[1] == before[3] + 200), True, "200 in queue 3"
-    )
+    expect(until(lambda: bounds(quick.broker.address, SCHEDULE_TOPIC, 3)[1] == before[3] + 200), True, "200 in queue 3")
     came = consumer.wait(200)
     expect_bodies(came, [m["body"] for m in sent])
     expect_on_time(came, {m["body"]: 3000 for m in sent})

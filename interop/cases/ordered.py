@@ -195,7 +195,7 @@ def test_failing(version: str, api: Api, cluster: Cluster) -> None:
     consumer = api.consumer(
         cluster.namesrv, topic, version, group=group, orderly=True, fail=2, suspend_ms=50, max_reconsume=16
     )
-    consumer.wait(9, 30)
+    consumer.wait(9)
     told = [(m["body"], m["reconsume_times"]) for m in consumer.received()]
     expect(told, [(body, times) for body in bodies(3) for times in range(3)], "bodies and reconsume times")
     other = api.fresh("CG")
@@ -204,8 +204,8 @@ def test_failing(version: str, api: Api, cluster: Cluster) -> None:
     )
     dead = f"%DLQ%{other}"
     reader = api.pull_consumer(cluster.namesrv)
-    until(lambda: topic_config(cluster.broker.address, dead) is not None, 20)
-    until(lambda: len(reader.pull(dead, 0, 0)["messages"]) == 3, 20, 0.3)
+    until(lambda: topic_config(cluster.broker.address, dead) is not None, 60)
+    until(lambda: len(reader.pull(dead, 0, 0)["messages"]) == 3, 60, 0.3)
     letters = reader.pull(dead, 0, 0)["messages"]
     expect([m["body"] for m in letters], bodies(3), "dead letters, in order")
     expect({m["properties"]["RETRY_TOPIC"] for m in letters}, {topic}, "RETRY_TOPIC")

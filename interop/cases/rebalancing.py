@@ -59,7 +59,7 @@ def test_notifications(api: Api, cluster: Cluster) -> None:
         b.socket.close()
         expect(a.wait_notified(), True, "the other's connection is gone")
         expect(a.members(group), ["a"])
-    expect(until(lambda: not list_of(cluster, group), 5), True, "no member left")
+    expect(until(lambda: not list_of(cluster, group)), True, "no member left")
     answer, _ = raw.request(address, GET_CONSUMER_LIST_BY_GROUP, {"consumerGroup": group})
     expect((answer["code"], answer["remark"]), (SYSTEM_ERROR, f"no consumer for this group, {group}"))
 
@@ -127,11 +127,11 @@ def test_churn(version: str, api: Api, cluster: Cluster, tmp_path: Path) -> None
             before = [len(c.received()) for c in (first, mortal, third)]
             send(f"three{len(sent)}")
             return until(
-                lambda: all(len(c.received()) > n for c, n in zip((first, mortal, third), before, strict=True)), 1.5
+                lambda: all(len(c.received()) > n for c, n in zip((first, mortal, third), before, strict=True)), 3
             )
 
         expect_that(
-            until(all_work, 40), "each of three gets messages", [len(c.received()) for c in (first, mortal, third)]
+            until(all_work, 90), "each of three gets messages", [len(c.received()) for c in (first, mortal, third)]
         )
     finally:
         driver.kill()
@@ -139,13 +139,13 @@ def test_churn(version: str, api: Api, cluster: Cluster, tmp_path: Path) -> None
     send("killed")
     killed_at = time.monotonic()
     everyone = (first, mortal, third)
-    until(lambda: got(*everyone) >= set(sent), 40)
+    until(lambda: got(*everyone) >= set(sent), 90)
     expect_bodies([m for c in everyone for m in c.received()], sent, once=False)
     took_s = time.monotonic() - killed_at
     expect_that(took_s < 60, "the dead one's queues are taken over at once, not when its heartbeats are missed", took_s)
     third.stop()
     after = send("left")
-    first.wait_bodies(after, 30)
+    first.wait_bodies(after, 90)
     expect_bodies([m for c in everyone for m in c.received()], sent, once=False)
     expect(list_of(cluster, group), [first.started["client_id"]], "members at the end")
 
@@ -166,7 +166,7 @@ def test_crowd(api: Api, cluster: Cluster) -> None:
             member.send(raw.frame({"code": HEART_BEAT, "flag": 0, "opaque": 1, "language": "JAVA", "version": 353},
                                   heartbeat(member.client_id, group, topic)))  # fmt: skip
         expect(
-            until(lambda: len(list_of(cluster, group)) == CROWD, 20),
+            until(lambda: len(list_of(cluster, group)) == CROWD, 60),
             True,
             f"{CROWD} members: {len(list_of(cluster, group))}",
         )
@@ -180,7 +180,7 @@ def test_crowd(api: Api, cluster: Cluster) -> None:
         for member in members[1:]:
             member.socket.close()
         last = members[0]
-        expect(until(lambda: last.members(group) == [last.client_id], 20), True, "one member is left")
+        expect(until(lambda: last.members(group) == [last.client_id], 60), True, "one member is left")
     finally:
         for member in members:
             member.socket.close()
