@@ -39,7 +39,7 @@ def test_official_broker(version: str, api: Api, servers: Servers) -> None:
     entry = cluster_brokers(name_server.address)["broker-a"]
     expect((entry["cluster"], entry["brokerAddrs"]), ("DefaultCluster", {"0": broker.address}), "cluster information")
     broker.stop()
-    expect(until(lambda: cluster_brokers(name_server.address) == {}, 30), True, "unlisted after a graceful stop")
+    expect(until(lambda: cluster_brokers(name_server.address) == {}, 60), True, "unlisted after a graceful stop")
 
 
 @case(
@@ -56,7 +56,7 @@ def test_official_name_server(version: str, api: Api, servers: Servers) -> None:
     entry = cluster_brokers(name_server.address)["broker-a"]
     expect((entry["cluster"], entry["brokerAddrs"]), ("DefaultCluster", {"0": broker.address}), "cluster information")
     broker.stop()
-    expect(until(lambda: cluster_brokers(name_server.address) == {}, 30), True, "unlisted after a graceful stop")
+    expect(until(lambda: cluster_brokers(name_server.address) == {}, 60), True, "unlisted after a graceful stop")
 
 
 @case(
@@ -121,4 +121,4 @@ def test_dead_broker(api: Api, servers: Servers) -> None:
     api.create_topic(cluster.namesrv, topic, 1)
     expect(route(cluster.namesrv, topic), ["broker-a"], "route")
     cluster.broker.kill()
-    expect(until(lambda: route(cluster.namesrv, topic) == [], 30), True, "no route after the broker's connection broke")
+    expect(until(lambda: route(cluster.namesrv, topic) == [], 60), True, "no route after the broker's connection broke")
