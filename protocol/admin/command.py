@@ -21,10 +21,14 @@ if TYPE_CHECKING:
     from .asking import Admin
     from .output import Output
 
+    Kind = click.ParamType[Any]
+else:
+    Kind = click.ParamType  # generic for type checkers only; not subscriptable before click 8.2
+
 Handler = Callable[["Admin", "Given", "Output"], Awaitable[None]]
 
 
-class JavaBool(click.ParamType):
+class JavaBool(Kind):
     """`true` or `false` in any case, the value that flags of this kind take."""
 
     name = "true|false"
@@ -39,7 +43,7 @@ class JavaBool(click.ParamType):
         return word == "true"
 
 
-class JavaInt(click.ParamType):
+class JavaInt(Kind):
     """A whole number of Java's `int` (32 bits) or `long` (64 bits)."""
 
     def __init__(self, bits: int) -> None:
@@ -57,7 +61,7 @@ class JavaInt(click.ParamType):
         return number
 
 
-class Trimmed(click.ParamType):
+class Trimmed(Kind):
     """Text without the blanks around it, as the official tool takes it; empty text is refused."""
 
     name = "text"
@@ -85,11 +89,11 @@ class Flag:
     short: str
     long: str
     help: str
-    kind: click.ParamType | None = TEXT
+    kind: Kind | None = TEXT
     required: bool = False
 
 
-def flag(short: str, long: str, help: str, kind: click.ParamType | None = TEXT, *, required: bool = False) -> Flag:
+def flag(short: str, long: str, help: str, kind: Kind | None = TEXT, *, required: bool = False) -> Flag:
     """State a flag. The official `Option` has the same arguments; `SWITCH` as kind means that it takes no value."""
     return Flag(short, long, help, kind, required)
 

@@ -79,10 +79,10 @@ def run_and_exit(invocation: Invocation) -> int:
     def begin() -> None:
         done = Deferred.fromCoroutine(run(invocation, reactor, sys.stdout, sys.stderr))
         done.addCallbacks(ended, failures.append)
-        done.addBoth(lambda _: reactor.stop() if reactor.running else None)  # type: ignore[attr-defined]
+        done.addBoth(lambda _: reactor.stop() if reactor.running else None)
 
-    reactor.callWhenRunning(begin)  # type: ignore[attr-defined]
-    reactor.run()  # type: ignore[attr-defined]
+    reactor.callWhenRunning(begin)
+    reactor.run()
     if failures:
         failures[0].raiseException()
     return codes[0] if codes else INTERRUPTED

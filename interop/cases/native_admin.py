@@ -1,0 +1,280 @@
+"""The native mqadmin against the official one: the same arguments, the same server, the same text."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from interop.api import Api, Drivers
+from interop.case import case, expect, expect_that
+from interop.cluster import Cluster
+from interop.driver import until
+from interop.native import Native, Told
+
+VERSION = "5.5.0"
+SOURCE = "org.apache.rocketmq.tools.command, 5.5.0"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One command line that both tools run.
+
+    Args:
+        line: its words; `{name}` is replaced from the scene, `{own}` by a name of each tool's own.
+        any_order: lines come out of a hash map in Java.
+        loose: numbers and the width of blanks are not compared.
+        mask: a pattern that is not compared.
+    """
+
+    line: str
+    any_order: bool = False
+    loose: bool = False
+    mask: str = ""
+
+
+ROWS = [
+    Row("topicList -n {ns}", any_order=True),
+    Row("topicList -n {ns} -c", any_order=True),
+    Row("topicRoute -n {ns} -t {topic}"),
+    Row("topicRoute -n {ns} -t {topic} -l"),
+    Row("topicStatus -n {ns} -t {topic}"),
+    Row("topicClusterList -n {ns} -t {topic}"),
+    Row("allocateMQ -n {ns} -t {topic} -i 10.0.0.1,10.0.0.2"),
+    Row("clusterList -n {ns}", loose=True),
+    Row("clusterList -n {ns} -m", loose=True),
+    Row("brokerStatus -n {ns} -b {broker}", any_order=True, mask=r": .*"),
+    Row("brokerStatus -n {ns} -c DefaultCluster", any_order=True, mask=r": .*"),
+    Row("haStatus -n {ns} -b {broker}", loose=True),
+    Row("statsAll -n {ns} -t {topic}", loose=True),
+    Row("getBrokerConfig -n {ns} -b {broker}", any_order=True),
+    Row("getBrokerConfig -n {ns} -c DefaultCluster", any_order=True),
+    Row("getNamesrvConfig -n {ns}", any_order=True),
+    Row("getConsumerConfig -n {ns} -g {group}"),
+    Row("consumerProgress -n {ns} -g {group}", mask=r"Consume TPS.*"),
+    Row("consumerProgress -n {ns} -g {group} -s true", mask=r"Consume TPS.*"),
+    Row("consumerProgress -n {ns} -g {group} -t {topic}", mask=r"Consume TPS.*"),
+    Row("consumerProgress -n {ns}", any_order=True, loose=True),
+    Row("brokerConsumeStats -n {ns} -b {broker}", any_order=True),
+    Row("consumerConnection -n {ns} -g {group}", any_order=True),
+    Row("consumerStatus -n {ns} -g {group} -i {client}", any_order=True, loose=True),
+    Row("producerConnection -n {ns} -g {producer} -t {topic}"),
+    Row("producer -n {ns} -b {broker}", any_order=True, loose=True, mask=r"producer group \((CLIENT_INNER|admin).*"),
+    Row("queryMsgById -n {ns} -t {topic} -i {offset_id}"),
+    Row("queryMsgById -n {ns} -t {topic} -i {offset_id} -f UTF-8"),
+    Row("queryMsgById -n {ns} -t {topic} -i {msg_id}"),
+    Row("queryMsgByKey -n {ns} -t {topic} -k key-1"),
+    Row("queryMsgByUniqueKey -n {ns} -t {topic} -i {msg_id}"),
+    Row("queryMsgByOffset -n {ns} -t {topic} -b broker-a -i 0 -o 1"),
+    Row("queryCq -n {ns} -t {topic} -q 0 -i 0 -c 2"),
+    Row("queryCq -n {ns} -t {topic} -q 0 -i 0 -c 2 -g {group} -b {broker}", loose=True),
+    Row("printMsg -n {ns} -t {topic}", any_order=True),
+    Row("printMsg -n {ns} -t {topic} -s TagA -d false", any_order=True),
+    Row("printMsgByQueue -n {ns} -t {topic} -a broker-a -i 0 -p true -d true -f true"),
+    Row("consumeMessage -n {ns} -t {topic} -b broker-a -i 0 -o 1 -c 1"),
+    Row("updateTopic -n {ns} -b {broker} -t {own} -r 2 -w 2 -a +message.type=FIFO"),
+    Row("updateTopic -n {ns} -c DefaultCluster -t {own} -o true"),
+    Row("updateTopicPerm -n {ns} -b {broker} -t {perm_topic} -p 6"),
+    Row("updateTopicPerm -n {ns} -c DefaultCluster -t {perm_topic} -p 6"),
+    Row("updateTopicList -n {ns} -b {broker} -f {topics_file}"),
+    Row("updateOrderConf -n {ns} -t {own} -m put -v broker-a:4"),
+    Row("updateOrderConf -n {ns} -t {own} -m get"),
+    Row("updateOrderConf -n {ns} -t {own} -m delete"),
+    Row("deleteTopic -n {ns} -c DefaultCluster -t {own}"),
+    Row("updateKvConfig -n {ns} -s space -k {own} -v 1"),
+    Row("deleteKvConfig -n {ns} -s space -k {own}"),
+    Row("wipeWritePerm -n {ns} -b broker-a", loose=True),
+    Row("addWritePerm -n {ns} -b broker-a", loose=True),
+    Row("updateSubGroup -n {ns} -b {broker} -g {own} -r 3 -q 2"),
+    Row("updateSubGroup -n {ns} -c DefaultCluster -g {own} -d true"),
+    Row("updateSubGroupList -n {ns} -c DefaultCluster -f {groups_file}"),
+    Row("setConsumeMode -n {ns} -b {broker} -t {topic} -g {own} -m PULL"),
+    Row("cloneGroupOffset -n {ns} -s {group} -d {own} -t {topic}"),
+    Row("resetOffsetByTime -n {ns} -g {own} -t {topic} -s 0", any_order=True),
+    Row("resetOffsetByTime -n {ns} -g {own} -t {topic} -s 1000 -b {broker} -q 0 -o 1"),
+    Row("skipAccumulatedMessage -n {ns} -g {own} -t {topic}", any_order=True),
+    Row("deleteSubGroup -n {ns} -b {broker} -g {own} -r true"),
+    Row("updateBrokerConfig -n {ns} -b {broker} -k fileReservedTime -v 71"),
+    Row("updateBrokerConfig -n {ns} -c DefaultCluster -k fileReservedTime -v 72"),
+    Row("updateNamesrvConfig -n {ns} -k clusterTest -v false"),
+    Row("cleanExpiredCQ -n {ns} -b {broker}"),
+    Row("cleanExpiredCQ -n {ns}"),
+    Row("cleanUnusedTopic -n {ns} -c DefaultCluster"),
+    Row("deleteExpiredCommitLog -n {ns} -b {broker}"),
+    Row("sendMessage -n {ns} -t {sent_topic} -p hello -k k -c TagA -b broker-a -i 0", mask=r"[0-9A-F]{32}"),
+    Row("sendMsgStatus -n {ns} -b broker-a -c 2", loose=True, mask=r"[0-9A-F]{32}"),
+    Row("checkMsgSendRT -n {ns} -t {sent_topic} -a 3", loose=True),
+]
+
+
+@dataclass
+class Scene:
+    """A server with a topic, a group that has consumed it, a producer, and both tools."""
+
+    api: Api
+    native: Native
+    words: dict[str, str]
+
+    def both(self, row: Row) -> tuple[str, Told]:
+        """Run a row by both tools."""
+        official = self.api.mqadmin(self.words["ns"], *self._arguments(row, "tool-o"), version=VERSION)
+        return official, self.native.run(*self._arguments(row, "tool-n"))
+
+    def _arguments(self, row: Row, own: str) -> list[str]:
+        words = [word.format(**self.words, own=own) for word in row.line.split()]
+        at = words.index("-n")
+        return words[:at] + words[at + 2 :] if own == "tool-o" else words
+
+
+@pytest.fixture(scope="module")
+def scene(drivers: Drivers, shared_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    """The state that all rows share."""
+    api = Api(drivers)
+    cluster = shared_cluster
+    topic, group, folder = api.fresh("seen"), api.fresh("CG"), tmp_path_factory.mktemp("files")
+    other, perm_topic = api.fresh("sent"), api.fresh("perm")
+    for name in (topic, other, perm_topic):
+        api.create_topic(cluster.namesrv, name, 2)
+    for own in ("tool-o", "tool-n"):
+        api.create_topic(cluster.namesrv, own, 2)
+    producer_group = api.fresh("PG")
+    producer = api.producer(cluster.namesrv, VERSION, group=producer_group)
+    messages = [{"body": f"m-{n}", "keys": f"key-{n}", "tags": "TagA" if n % 2 else "TagB"} for n in range(3)]
+    sent = [result for queue_id in (0, 1) for result in producer.send(topic, messages, queue_id=queue_id)]
+    consumer = api.consumer(cluster.namesrv, topic, VERSION, group=group)
+    consumer.wait_bodies([f"m-{n}" for n in range(3)])
+    topics, groups = folder / "topics.json", folder / "groups.json"
+    topics.write_text(json.dumps([{"topicName": "listed", "readQueueNums": 1, "writeQueueNums": 1}]))
+    groups.write_text(json.dumps([{"groupName": "listed"}]))
+    with Native() as native:
+        words = {
+            "ns": cluster.namesrv,
+            "broker": cluster.broker.address,
+            "topic": topic,
+            "sent_topic": other,
+            "perm_topic": perm_topic,
+            "group": group,
+            "producer": producer_group,
+            "msg_id": sent[1]["msg_id"],
+            "offset_id": sent[1]["offset_msg_id"],
+            "topics_file": str(topics),
+            "groups_file": str(groups),
+            "client": "",
+        }
+        scene = Scene(api, native, words)
+
+        def settled() -> bool:
+            told = native.run("consumerProgress", "-n", words["ns"], "-g", group, "--json")
+            return told.code == 0 and json.loads(told.out)["diffTotal"] == 0
+
+        expect_that(
+            until(settled, 30),
+            f"{group} has consumed all and said so",
+            native.run("consumerProgress", "-n", words["ns"], "-g", group),
+        )
+        rows = json.loads(native.run("consumerConnection", "-n", words["ns"], "-g", group, "--json").out)["rows"]
+        words["client"] = rows[0]["clientId"]
+        yield scene
+    api.close()
+
+
+def _compared(text: str, row: Row) -> list[str]:
+    text = text.replace("tool-o", "TOOL").replace("tool-n", "TOOL")
+    if row.mask:
+        text = re.sub(row.mask, "*", text)
+    if row.loose:
+        text = re.sub(r"-?\d+(\.\d+)?", "N", text)
+        text = re.sub(r"[ -]{2,}", " ", text)
+    lines = [line.rstrip() for line in text.splitlines()]
+    return sorted(set(lines)) if row.any_order else lines
+
+
+@case("native_admin/1", "both tools print the same for the same arguments", source=SOURCE)
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.line.replace(" -n {ns}", ""))
+def test_same_text(row: Row, scene: Scene) -> None:
+    official, native = scene.both(row)
+    expect((native.code, native.err), (0, ""), "exit code and errors of the native tool")
+    expect_that("Exception" not in official, "the official tool succeeds", official)
+    expect(_compared(native.out, row), _compared(official, row))
+
+
+@case("native_admin/2", "exported files hold the same", source=SOURCE)
+@pytest.mark.parametrize("command", ["exportMetadata", "exportConfigs", "exportMetrics"])
+def test_exports(command: str, scene: Scene, tmp_path: Path) -> None:
+    trees = []
+    for tool in ("official", "native"):
+        arguments = (command, "-c", "DefaultCluster", "-f", str(tmp_path / tool))
+        if tool == "native":
+            told = scene.native.run(*arguments, "-n", scene.words["ns"])
+            expect((told.code, told.err), (0, ""))
+        else:
+            scene.api.mqadmin(scene.words["ns"], *arguments, version=VERSION)
+        text = next((tmp_path / tool).glob("*.json")).read_text()
+        trees.append(json.loads(re.sub(r'"exportTime":\s*\d+', '"exportTime":0', text)))
+    if command == "exportMetrics":
+        trees = [_shape(tree) for tree in trees]
+    expect(trees[1], trees[0])
+
+
+def _shape(tree: object) -> object:
+    if isinstance(tree, dict):
+        return {key: _shape(value) for key, value in tree.items()}
+    return type(tree).__name__
+
+
+WRONG = [
+    ("topicRoute -t absent -n {ns}", "no topic 'absent'"),
+    ("topicStatus -t absent -n {ns}", "no topic 'absent'"),
+    ("consumerProgress -g absent -n {ns}", "no consumer group 'absent'"),
+    ("brokerStatus -c absent -n {ns}", "no cluster 'absent'"),
+    ("brokerStatus -b 127.0.0.1:1", "cannot connect to 127.0.0.1:1"),
+    ("brokerStatus -b nowhere", "'nowhere' is no address"),
+    ("topicList -n 127.0.0.1:1", "cannot connect to 127.0.0.1:1"),
+    ("topicList", "no name server address"),
+    ("resetOffsetByTime -g {group} -t {topic} -s yesterday -n {ns}", "'yesterday' is no time"),
+    ("queryMsgById -t {topic} -i 00 -n {ns}", "no message 00"),
+    ("queryMsgByOffset -t {topic} -b broker-a -i 0 -o 99 -n {ns}", "no message at offset 99"),
+    ("queryMsgByOffset -t {topic} -b absent -i 0 -o 0 -n {ns}", "no broker 'absent'"),
+    ("updateTopic -t {topic} -n {ns}", "one of --brokerAddr, --clusterName is missing"),
+    ("updateTopic -t a/b -b {broker} -n {ns}", "INVALID_PARAMETER"),
+    ("wipeWritePerm -b absent -n {ns}", "no broker 'absent'"),
+    ("getUser -b {broker}", "not there yet"),
+    ("absent", "does not exist"),
+]
+
+
+@case("native_admin/3", "what is wrong is told in one line, with an exit code that is not 0", source="issue 6")
+@pytest.mark.parametrize(("line", "cause"), WRONG)
+def test_wrong(line: str, cause: str, scene: Scene) -> None:
+    told = scene.native.run(*(word.format(**scene.words) for word in line.split()))
+    expect_that(told.code != 0, "an exit code other than 0", told)
+    expect_that(cause in told.err and told.err.count("\n") == 1, f"one line with `{cause}`", told)
+
+
+@case("native_admin/4", "every list comes as JSON too", source="issue 6")
+def test_json(scene: Scene) -> None:
+    topics = json.loads(scene.native.run("topicList", "-n", scene.words["ns"], "--json").out)
+    expect_that(scene.words["topic"] in topics, "the topic in the list", topics)
+    status = json.loads(
+        scene.native.run("topicStatus", "-n", scene.words["ns"], "-t", scene.words["topic"], "--json").out
+    )
+    expect([(row["queueId"], row["minOffset"], row["maxOffset"]) for row in status["rows"]], [(0, 0, 3), (1, 0, 3)])
+
+
+@case("native_admin/5", "messages sent by the native tool can be consumed, and their time is shown", source=SOURCE)
+def test_sent(scene: Scene) -> None:
+    body = f"native-{time.monotonic_ns()}"
+    ns, topic = scene.words["ns"], scene.words["sent_topic"]
+    told = scene.native.run("sendMessage", "-n", ns, "-t", topic, "-p", body, "--json")
+    sent = json.loads(told.out)
+    printed = scene.api.mqadmin(
+        ns, "queryMsgById", "-t", topic, "-i", sent["offsetMsgId"], "-f", "UTF-8", version=VERSION
+    )
+    expect_that(body in printed and sent["msgId"] in printed, f"body {body} and id {sent['msgId']}", printed)
+    told = scene.native.run("clusterRT", "-n", ns, "-a", "2", "--json")
+    expect([row["successCount"] for row in json.loads(told.out)], [2], "messages that clusterRT sent")
