@@ -23,8 +23,10 @@ READY_TIMEOUT_S = 90.0
 JVM_OPTIONS = [
     "-Xms32m", "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
     # A client looks at its queues every 20 s where nobody notifies it (a broadcasting one, and a 5.5.0 one whose first
-    # heartbeat meets the one of its own connection), and asks for locks as often: too long to wait in every case.
+    # heartbeat meets the one of its own connection), asks for locks as often, and gives a queue's lock back so much
+    # later: too long to wait in every case.
     "-Drocketmq.client.rebalance.waitInterval=4000", "-Drocketmq.client.rebalance.lockInterval=4000",
+    "-Drocketmq.client.unlockDelayTimeMills=2000",
 ]  # fmt: skip
 
 Line = dict[str, Any]

@@ -205,6 +205,7 @@ def test_failing(version: str, api: Api, cluster: Cluster) -> None:
     dead = f"%DLQ%{other}"
     reader = api.pull_consumer(cluster.namesrv)
     until(lambda: topic_config(cluster.broker.address, dead) is not None, 60)
+    cluster.wait_route(dead)
     until(lambda: len(reader.pull(dead, 0, 0)["messages"]) == 3, 60, 0.3)
     letters = reader.pull(dead, 0, 0)["messages"]
     expect([m["body"] for m in letters], bodies(3), "dead letters, in order")

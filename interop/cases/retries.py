@@ -155,6 +155,7 @@ def test_dead_letter(version: str, how: str, api: Api, quick: Cluster, request: 
         retry = topic_config(address, f"%RETRY%{group}")
         assert retry is not None
         expect((retry["readQueueNums"], retry["writeQueueNums"]), (2, 2), "queues of the retry topic (-q 2)")
+    quick.wait_route(dead)
     letters = api.pull_consumer(quick.namesrv).pull(dead, 0, 0)["messages"]
     expect([(m["body"], m["tag"], m["keys"], m["reconsume_times"]) for m in letters], [("x", "T", "k", allowed + 1)])
     told = letters[0]["properties"]
@@ -205,6 +206,7 @@ def test_forms(form: str, api: Api, quick: Cluster) -> None:
         expect(back(quick, group, offset, version=version, **fields), (SUCCESS, None), "code and remark")
     retry = f"%RETRY%{group}"
     until(lambda: bounds(quick.broker.address, retry, 0)[1] > 0)
+    quick.wait_route(retry)
     came = api.pull_consumer(quick.namesrv).pull(retry, 0, 0)["messages"]
     expect([(m["body"], m["reconsume_times"]) for m in came], [("x", 1)], "in the retry topic")
     # Old clients write no number of tries: what they write under its name is not read.
@@ -365,5 +367,6 @@ def test_client_side_retry(api: Api, quick: Cluster) -> None:
         expect(until(lambda: bounds(address, dead, 0)[1] == 3), True, "a dead letter of a group that holds a lock")
         answer, _ = member.request(SEND_MESSAGE, send_fields("%RETRY%bad group", reconsumeTimes="1"), b"x")
         expect_that(answer["code"] != SUCCESS, "no success for an illegal group", answer)
+    quick.wait_route(dead)
     letters = api.pull_consumer(quick.namesrv).pull(dead, 0, 0)["messages"]
     expect([m["body"] for m in letters], ["dead", "dead by the group", "in order"])
