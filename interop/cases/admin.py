@@ -129,7 +129,8 @@ def test_consumer_progress(version: str, api: Api, cluster: Cluster) -> None:
 def test_connections(version: str, api: Api, cluster: Cluster) -> None:
     topic, group, producers = api.fresh("topic"), api.fresh("CG"), api.fresh("PG")
     api.create_topic(cluster.namesrv, topic, 1, version=version)
-    producer = api.producer(cluster.namesrv, group=producers)
+    # A producer's first heartbeat with a known route would be 30 s away.
+    producer = api.producer(cluster.namesrv, group=producers, set={"setHeartbeatBrokerInterval": 1000})
     producer.send(topic, ["x"])
     consumer = api.consumer(cluster.namesrv, topic, group=group, expression="A || B")
     consumer.driver.call("offsets", client=consumer.name, topic=topic, broker="broker-a", queue_id=0)
@@ -145,7 +146,6 @@ def test_connections(version: str, api: Api, cluster: Cluster) -> None:
     def found() -> str:
         return api.mqadmin(cluster.namesrv, "producerConnection", "-g", producers, "-t", topic, version=version)
 
-    # A producer's first heartbeat with a known route may be 30 s away.
     until(lambda: str(producer.started["client_id"]) in found(), 60, 0.5)
     says(found(), re.escape(str(producer.started["client_id"])), "JAVA")
 
