@@ -78,9 +78,9 @@ def expect_same_logs(master: Broker, slave: Broker, end: int) -> None:
     expect_that(bool(files), "files in the slave's commit log", files)
     compared = 0
     for name in files:
-        ours, theirs = (folder / name).read_bytes(), (master.store / "commitlog" / name).read_bytes()
-        size = min(len(ours), end - int(name))
-        if size > 0:
+        if int(name) < end:  # official brokers make the next file ahead
+            ours, theirs = (folder / name).read_bytes(), (master.store / "commitlog" / name).read_bytes()
+            size = min(len(ours), end - int(name))
             expect_that(ours[:size] == theirs[:size], f"equal bytes in commit log file {name}", f"{size} bytes differ")
             compared += size
     expect_that(compared > 0, "some bytes to compare", compared)
