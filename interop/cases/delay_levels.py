@@ -182,7 +182,7 @@ def test_exchange(version: str, first: str, second: str, how: str, api: Api, ser
     kinds: dict[str, Kind] = {"official": "official", "tested": servers.kind}
     crash = how == "killed"
     name_server = servers.name_server()
-    properties = {"messageDelayLevel": "1s 6s 12s"}
+    properties = {"messageDelayLevel": "1s 4s 6s"}
     old = servers.broker(name_server.address, properties, kind=kinds[first], version=version)
     topic, group = api.fresh("topic"), api.fresh("CG")
     api.create_topic(name_server.address, topic, 2)
@@ -205,7 +205,8 @@ def test_exchange(version: str, first: str, second: str, how: str, api: Api, ser
     consumer = api.consumer(name_server.address, topic, group=group)
     wanted = ["early", *(m["body"] for m in sent)]
     came = consumer.wait_bodies(wanted)
-    expect_bodies(came, wanted, once=not crash)
+    # The official 4.7.0 broker writes delayOffset.json every 10 s, and not when it stops.
+    expect_bodies(came, wanted, once=not crash and not (kinds[first] == "official" and version == "4.7.0"))
     told = {m["body"]: m for m in came}
     for message in sent:
         got = told[message["body"]]
@@ -213,5 +214,5 @@ def test_exchange(version: str, first: str, second: str, how: str, api: Api, ser
             (got["tag"], got["keys"], got["properties"]["n"], got["properties"]["DELAY"]),
             ("T", message["keys"], message["properties"]["n"], str(message["delay_level"])), "tag, keys, property, DELAY",
         )  # fmt: skip
-        least_ms = 6000 if message["delay_level"] == 2 else 12_000
+        least_ms = 4000 if message["delay_level"] == 2 else 6000
         expect_that(delay_ms(got) >= least_ms, f"delivered after {least_ms} ms or more", delay_ms(got))

@@ -34,7 +34,7 @@ def serve(api: Api, namesrv: str, version: str = "5.5.0") -> None:
 def test_official_broker(version: str, api: Api, servers: Servers) -> None:
     name_server = servers.name_server()
     broker = servers.broker(name_server.address, kind="official", version=version)
-    for client in ("3.2.6", "4.7.0", "5.5.0"):
+    for client in ("3.2.6", "5.5.0"):
         serve(api, name_server.address, client)
     entry = cluster_brokers(name_server.address)["broker-a"]
     expect((entry["cluster"], entry["brokerAddrs"]), ("DefaultCluster", {"0": broker.address}), "cluster information")
@@ -51,7 +51,7 @@ def test_official_broker(version: str, api: Api, servers: Servers) -> None:
 def test_official_name_server(version: str, api: Api, servers: Servers) -> None:
     name_server = servers.name_server(kind="official", version=version)
     broker = servers.broker(name_server.address)
-    for client in ("3.2.6", "4.7.0", "5.5.0"):
+    for client in ("3.2.6", "5.5.0"):
         serve(api, name_server.address, client)
     entry = cluster_brokers(name_server.address)["broker-a"]
     expect((entry["cluster"], entry["brokerAddrs"]), ("DefaultCluster", {"0": broker.address}), "cluster information")
