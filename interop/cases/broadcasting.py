@@ -57,14 +57,13 @@ def client(version: str, request: pytest.FixtureRequest) -> str:
     "each member of a broadcasting group gets every message, also those sent after it began, whatever the others do",
     source="MessageModel.BROADCASTING; LocalFileOffsetStore",
 )
-@pytest.mark.parametrize("version", CLIENTS)
-def test_every_member(version: str, api: Api, cluster: Cluster, request: pytest.FixtureRequest) -> None:
+@pytest.mark.parametrize("version", ["3.2.6", "5.5.0"])
+def test_every_member(version: str, api: Api, cluster: Cluster) -> None:
     topic, group = api.fresh("topic"), api.fresh("CG")
     api.create_topic(cluster.namesrv, topic, 3)
     producer = api.producer(cluster.namesrv)
-    first = api.consumer(cluster.namesrv, topic, client(version, request), group=group, broadcasting=True)
+    first = api.consumer(cluster.namesrv, topic, version, group=group, broadcasting=True)
     second = api.consumer(cluster.namesrv, topic, version, group=group, broadcasting=True)
-    time.sleep(0.5)
     producer.send(topic, bodies(30, "before"))
     for consumer in (first, second):
         expect_bodies(consumer.wait_bodies(bodies(30, "before")), bodies(30, "before"))
