@@ -74,7 +74,10 @@ async def pull(
     reply = answer.header(PullMessageReply)
     status = _STATUS[answer.code]
     wanted = {tag.strip() for tag in expression.split("||")}
+    bounds = {"MIN_OFFSET": str(reply.min_offset), "MAX_OFFSET": str(reply.max_offset)}
     messages = list(read_messages(answer.body, broker_name)) if status == "FOUND" else []
+    for message in messages:
+        message.properties.update(bounds)  # as the official client
     if expression.strip() not in ("*", ""):  # brokers compare hashes only
         messages = [message for message in messages if message.tags in wanted]
         status = "NO_MATCHED_MSG" if status == "FOUND" and not messages else status

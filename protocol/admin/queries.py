@@ -6,6 +6,7 @@ import codecs
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rmqwire.bodies.base import Body
 from rmqwire.bodies.connection import ConsumeMessageDirectlyResult
 from rmqwire.bodies.group import GroupList
 from rmqwire.bodies.lookup import QueryConsumeQueueResponseBody
@@ -68,6 +69,8 @@ async def query(
     *,
     unique: bool,
     cluster: str | None = None,
+    index_type: str | None = None,
+    last_key: str | None = None,
 ) -> list[Message]:
     """Ask every broker of a topic for the messages with a key."""
     found: list[Message] = []
@@ -82,10 +85,17 @@ async def query(
             begin_timestamp=begin_ms,
             end_timestamp=end_ms,
             unique_key_query=True if unique else None,
+            index_type=index_type,
+            last_key=last_key,
         )
         answer = await admin.call(address, header, timeout_ms=3 * TIMEOUT_MS, also=(ResponseCode.QUERY_NOT_FOUND,))
         for message in read_messages(answer.body):
-            matches = message.message_id == key if unique else key in (message.keys or "").split(" ")
+            if unique:
+                matches = message.message_id == key
+            elif index_type == "T":
+                matches = message.tags == key
+            else:
+                matches = key in (message.keys or "").split(" ")
             if matches and message.stored.topic == topic:
                 found.append(message)
     return found
@@ -237,7 +247,20 @@ async def query_msg_by_id(admin: Admin, given: Given, out: Output) -> None:
             await _show(admin, message, body_format, out)
 
 
-_BY_KEY = Columns("%-50s %4s %40s", None, ("#Message ID", "#QID", "#Offset"), ("msgId", "queueId", "queueOffset"))
+_BY_KEY = Columns(
+    "%-50s %4s %40s %-200s",
+    None,
+    ("#Message ID", "#QID", "#Offset", "#IndexKey"),
+    ("msgId", "queueId", "queueOffset", "indexKey"),
+)
+_HOUR_MS = 3_600_000
+
+
+def _index_key(message: Message, kind: str, key: str) -> str:
+    """Where the message stands in an index kept in RocksDB; what `--lastKey` takes to go on from there."""
+    stored = message.stored
+    hour_ms = stored.store_timestamp // _HOUR_MS * _HOUR_MS
+    return f"{hour_ms}@{stored.topic}@{kind}@{key}@{message.message_id}@{stored.physical_offset}"
 
 
 @command(
@@ -247,6 +270,8 @@ _BY_KEY = Columns("%-50s %4s %40s", None, ("#Message ID", "#QID", "#Offset"), ("
     flag("b", "beginTimestamp", "first store time in milliseconds [0]", I64),
     flag("e", "endTimestamp", "last store time in milliseconds", I64),
     flag("m", "maxNum", "how many at most [64]", I32),
+    flag("p", "keyType", "K for keys or T for tags [K]"),
+    flag("l", "lastKey", "index key to go on from"),
     _ROUTE,
 )
 async def query_msg_by_key(admin: Admin, given: Given, out: Output) -> None:
@@ -254,6 +279,9 @@ async def query_msg_by_key(admin: Admin, given: Given, out: Output) -> None:
     begin_ms, end_ms = given.number("beginTimestamp", 0), given.number("endTimestamp", _FOREVER)
     if begin_ms > end_ms:
         raise BadUsage("the begin is after the end", "give -b and -e in order")
+    kind = given.maybe("keyType") or "K"
+    if kind not in ("K", "T"):
+        raise BadUsage(f"{kind!r} is no type of key", "give -p K for keys or -p T for tags")
     found = await query(
         admin,
         given.text("topic"),
@@ -263,11 +291,15 @@ async def query_msg_by_key(admin: Admin, given: Given, out: Output) -> None:
         end_ms,
         unique=False,
         cluster=given.maybe("cluster"),
+        index_type=given.maybe("keyType"),
+        last_key=given.maybe("lastKey"),
     )
     out.head(_BY_KEY)
     for message in found:
-        out.line(_BY_KEY.row((message.message_id, message.stored.queue_id, message.stored.queue_offset)))
-        out.row(message.facts())
+        index_key = _index_key(message, kind, given.text("msgKey"))
+        where = (message.stored.queue_id, message.stored.queue_offset)
+        out.line(_BY_KEY.row((message.message_id, *where, index_key)))
+        out.row({**message.facts(), "indexKey": index_key})
 
 
 @command(
@@ -277,6 +309,8 @@ async def query_msg_by_key(admin: Admin, given: Given, out: Output) -> None:
     _CLIENT,
     TOPIC,
     flag("a", "showAll", "all with that id, 32 at most", SWITCH),
+    flag("s", "startTime", "first store time in milliseconds [0]", I64),
+    flag("e", "endTime", "last store time in milliseconds", I64),
     _ROUTE,
 )
 async def query_msg_by_unique_key(admin: Admin, given: Given, out: Output) -> None:
@@ -286,7 +320,16 @@ async def query_msg_by_unique_key(admin: Admin, given: Given, out: Output) -> No
         await _hand_over(admin, given, await find(admin, topic, key), out)
         return
     cluster = given.maybe("cluster")
-    found = await query(admin, topic, key, _UNIQUE_KEY_MAX, 0, _FOREVER, unique=True, cluster=cluster)
+    found = await query(
+        admin,
+        topic,
+        key,
+        _UNIQUE_KEY_MAX,
+        given.number("startTime", 0),
+        given.number("endTime", _FOREVER),
+        unique=True,
+        cluster=cluster,
+    )
     if not found:
         raise NotFound(f"no message {key} in topic {topic!r}", "check id and topic")
     found.sort(key=lambda message: message.stored.store_timestamp)
@@ -307,12 +350,13 @@ async def query_msg_by_unique_key(admin: Admin, given: Given, out: Output) -> No
     flag("i", "queueId", "queue id", I32, required=True),
     flag("o", "offset", "queue offset", I64, required=True),
     _FORMAT,
+    flag("r", "routeTopic", "topic that the route is asked for"),
 )
 async def query_msg_by_offset(admin: Admin, given: Given, out: Output) -> None:
     """Show the message at an offset of a queue."""
     body_format = charset(given.text("bodyFormat")) if given.has("bodyFormat") else None
     broker, topic = given.text("brokerName"), given.text("topic")
-    await admin.route(topic)
+    await admin.route(given.maybe("routeTopic") or topic)
     address = await admin.master_named(broker)
     offset = given.number("offset")
     pulled = await pull(admin, address, broker, topic, given.number("queueId"), offset, 1)
@@ -349,7 +393,7 @@ async def query_cq(admin: Admin, given: Given, out: Output) -> None:
     found = await admin.ask(address, header, QueryConsumeQueueResponseBody)
     bar = "=" * 38
     if found.subscription_data is not None:
-        out.line(f"Subscription data: \n{found.subscription_data.pretty().decode()}\n{bar}")
+        out.line(f"Subscription data: \n{_pretty(found.subscription_data)}\n{bar}")
     if found.filter_data is not None:
         out.line(f"Filter data: \n{found.filter_data}\n{bar}")
     out.line(f"Queue data: \nmax: {found.max_queue_index}, min: {found.min_queue_index}\n{bar}")
@@ -357,6 +401,11 @@ async def query_cq(admin: Admin, given: Given, out: Output) -> None:
         out.line(f"idx: {index}\n{_unit_text(unit)}\n{bar}")
         out.row({"index": index, "unit": unit})
     out.fields(maxQueueIndex=found.max_queue_index, minQueueIndex=found.min_queue_index)
+
+
+def _pretty(body: Body) -> str:
+    """Indented as fastjson 1 does it, which gives empty lists three lines."""
+    return body.pretty().decode().replace("[]", "[\n\t\t\n\t]")
 
 
 def _unit_text(unit: ConsumeQueueData) -> str:

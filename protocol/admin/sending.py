@@ -159,7 +159,7 @@ def _own_address() -> bytes:
 
 
 _SENT = Columns(
-    "%-32s  %-4s  %-20s %s",
+    "%-32s  %-4s  %-20s    %s",
     None,
     ("#Broker Name", "#QID", "#Send Result", "#MsgId"),
     ("brokerName", "queueId", "status", "msgId"),
@@ -234,7 +234,10 @@ async def send_msg_status(admin: Admin, given: Given, out: Output) -> None:
 
 
 _RT = Columns(
-    "%-32s  %-4s  %-20s %s", None, ("#Broker Name", "#QID", "#Send Result", "#RT"), ("broker", "queueId", "ok", "rtMs")
+    "%-32s  %-4s  %-20s    %s",
+    None,
+    ("#Broker Name", "#QID", "#Send Result", "#RT"),
+    ("broker", "queueId", "ok", "rtMs"),
 )
 
 

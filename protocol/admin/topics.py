@@ -13,7 +13,7 @@ from .asking import DLQ_PREFIX, RETRY_PREFIX, address_of
 from .command import SWITCH, command, flag
 from .errors import AdminError, BadUsage, NotFound
 from .output import Columns
-from .text import front, human_time, queue_order
+from .text import front, hash_order, human_time, queue_order
 
 if TYPE_CHECKING:
     from rmqwire.bodies.route import TopicRouteData
@@ -73,6 +73,9 @@ async def groups_of(admin: Admin, route: TopicRouteData, topic: str) -> list[str
     return []
 
 
+_OLD_NAME = '"topicSynFlag"'
+"""What brokers before 4.9 call `topicSysFlag`; written for them, and not shown."""
+
 _ROUTE = Columns(
     "%-45s %-32s %-50s %-10s %-11s %-5s",
     None,
@@ -86,7 +89,8 @@ async def topic_route(admin: Admin, given: Given, out: Output) -> None:
     """Show the brokers and queues of a topic."""
     route = await admin.route(given.text("topic"))
     if not given.true("list"):
-        out.line(route.pretty().decode())
+        text = route.pretty().decode()
+        out.line("\n".join(line for line in text.split("\n") if _OLD_NAME not in line))
         for name, value in zip(
             route.__struct_encode_fields__, (getattr(route, n) for n in route.__struct_fields__), strict=True
         ):
@@ -110,7 +114,7 @@ async def topic_route(admin: Admin, given: Given, out: Output) -> None:
 
 
 _STATUS = Columns(
-    "%-32s  %-4s  %-20s  %-20s %s",
+    "%-32s  %-4s  %-20s  %-20s    %s",
     None,
     ("#Broker Name", "#QID", "#Min Offset", "#Max Offset", "#Last Updated"),
     ("broker", "queueId", "minOffset", "maxOffset", "lastUpdated"),
@@ -179,7 +183,8 @@ async def allocate_mq(admin: Admin, given: Given, out: Output) -> None:
         share, rest = divmod(len(queues), len(consumers))
         begin = index * share + min(index, rest)
         result[consumer] = queues[begin : begin + share + (index < rest)]
-    out.line(msgspec.json.encode({"result": result}, order="sorted").decode())
+    shown = {consumer: result[consumer] for consumer in hash_order(result)}
+    out.line(msgspec.json.encode({"result": shown}).decode())
     out.field("result", result)
 
 
