@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _log = Logger()
 
 EXPIRE_S = 0.1
+_DRAIN_STEP_S = 0.02
 LATE_LINE_S = 10.0
 """Late acknowledgements are logged no more often."""
 
@@ -79,6 +80,14 @@ class ReplicaAcks:
     def start(self) -> None:
         """Begin to look for late acknowledgements."""
         self._expiry.start(EXPIRE_S, now=False)
+
+    async def drained(self, grace_s: float = 1.0) -> None:
+        """Wait until nobody waits, at most so long: the messages are stored, and slaves usually answer at once."""
+        until = self._clock.seconds() + grace_s
+        while self._waiting and self._clock.seconds() < until:
+            pause: Deferred[None] = Deferred()
+            self._clock.callLater(_DRAIN_STEP_S, pause.callback, None)
+            await pause
 
     def stop(self) -> None:
         """Answer all who still wait."""

@@ -151,6 +151,12 @@ class SlaveLink(Protocol):
         self._closed = True
         self.transport.abortConnection()
 
+    def leave(self) -> None:
+        """Part with the slave in order: what was written still leaves."""
+        self._closed = True
+        self.transport.unregisterProducer()  # type: ignore[attr-defined]
+        self.transport.loseConnection()
+
     # What is sent
 
     def pauseProducing(self) -> None:
@@ -308,7 +314,7 @@ class HaService(ServerFactory):
         if self._ticks.running:
             self._ticks.stop()
         for link in list(self.links):
-            link.transport.loseConnection()
+            link.leave()
 
     def first_offset(self, reported: int) -> int:
         """Where to begin: an empty slave gets the last file, any other what follows what it has."""

@@ -190,6 +190,7 @@ class Replication:
         if self.sync is not None:
             self.sync.stop()
         if self.acks is not None:
+            await self.acks.drained()
             self.acks.stop()
         self.service.stop()
 

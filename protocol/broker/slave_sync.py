@@ -28,6 +28,8 @@ from rmqwire.requests.offset import GetAllConsumerOffset, GetAllDelayOffset
 from rmqwire.requests.topic import GetAllTopicConfig
 
 if TYPE_CHECKING:
+    from twisted.python.failure import Failure
+
     from rmqd.protocol.client import RemotingClient
     from rmqwire.declare import Header
 
@@ -87,8 +89,12 @@ class SlaveSync:
         if self._master is None or self._round is not None:
             return
         self._round = done = Deferred.fromCoroutine(self._copy(self._master))
-        done.addErrback(lambda failure: _log.failure("copying from the master failed", failure))
+        done.addErrback(self._failed)
         done.addBoth(self._ended)
+
+    def _failed(self, failure: Failure) -> None:
+        if self._periodic.running:
+            _log.failure("copying from the master failed", failure)
 
     def _ended(self, _: object) -> None:
         self._round = None

@@ -436,6 +436,32 @@ def test_an_answer_waits_until_the_slave_has_it(world: World) -> None:
     assert sync.when_replicated(world.master.max_physical_offset) is None
 
 
+def test_a_broker_that_stops_lets_acknowledgements_come_in(world: World) -> None:
+    world.slave()
+    world.run(1)
+    sync = acks(world)
+    put_many(world.master, 1)
+    codes: list[int] = []
+    wait = sync.when_replicated(world.master.max_physical_offset)
+    assert wait is not None
+    wait.addCallback(codes.append)
+    ended: list[None] = []
+    Deferred.fromCoroutine(sync.drained()).addCallback(ended.append)
+    assert not ended
+    world.run(0.3)
+    assert (codes, ended) == ([ResponseCode.SUCCESS], [None])
+    world.ends[0].stuck = True
+    put_many(world.master, 1)
+    wait = sync.when_replicated(world.master.max_physical_offset)
+    assert wait is not None
+    wait.addCallback(codes.append)
+    Deferred.fromCoroutine(sync.drained()).addCallback(ended.append)
+    world.run(1.5)
+    assert len(ended) == 2
+    sync.stop()
+    assert codes == [ResponseCode.SUCCESS, ResponseCode.FLUSH_SLAVE_TIMEOUT]
+
+
 def test_a_late_acknowledgement_is_told(world: World, lines: list[str]) -> None:
     world.slave()
     world.run(1)
