@@ -34,17 +34,19 @@ def local_time(at_ms: int) -> datetime:
 
 def human_time(at_ms: int) -> str:
     """`yyyy-MM-dd HH:mm:ss,SSS`, local time."""
-    return f"{local_time(at_ms):%Y-%m-%d %H:%M:%S},{at_ms % 1000:03d}"
+    return f"{date_time(at_ms)},{at_ms % 1000:03d}"
 
 
 def digits_time(at_ms: int) -> str:
     """`yyyyMMddHHmmssSSS`, local time."""
-    return f"{local_time(at_ms):%Y%m%d%H%M%S}{at_ms % 1000:03d}"
+    moment = local_time(at_ms)
+    return f"{moment.year:04d}{moment:%m%d%H%M%S}{at_ms % 1000:03d}"
 
 
 def date_time(at_ms: int) -> str:
     """`yyyy-MM-dd HH:mm:ss`, local time."""
-    return f"{local_time(at_ms):%Y-%m-%d %H:%M:%S}"
+    moment = local_time(at_ms)
+    return f"{moment.year:04d}-{moment:%m-%d %H:%M:%S}"
 
 
 def parse_time(text: str, now_ms: int | None = None) -> int:
