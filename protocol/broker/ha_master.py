@@ -267,7 +267,7 @@ class HaService(ServerFactory):
 
     Args:
         store: Its log is sent.
-        settings: Options; may be replaced.
+        settings: Options.
         clock: For signs of life.
         run_in_thread: Reads what is not in memory.
 
