@@ -62,13 +62,13 @@ class ReplicaAcks:
     Args:
         service: The slaves.
         clock: For the timeout.
-        rules: What has to be waited for.
+        rules: What has to be waited for; may be replaced.
     """
 
     def __init__(self, service: HaService, clock: IReactorTime, rules: AckRules) -> None:
         self._service = service
         self._clock = clock
-        self._rules = rules
+        self.rules = rules
         self._waiting: deque[tuple[int, int, float, Deferred[int]]] = deque()
         self._acked_max = 0
         self._unavailable: str | None = None
@@ -109,7 +109,7 @@ class ReplicaAcks:
         if needed <= 0 or self._acked(needed) >= position:
             return None
         answer: Deferred[int] = Deferred()
-        self._waiting.append((position, needed, self._clock.seconds() + self._rules.timeout_ms / 1000, answer))
+        self._waiting.append((position, needed, self._clock.seconds() + self.rules.timeout_ms / 1000, answer))
         return answer
 
     def why_unavailable(self, position: int) -> str | None:
@@ -128,7 +128,7 @@ class ReplicaAcks:
 
     def _slaves_needed(self, position: int) -> int | None:
         """How many slaves to wait for; None when there is none that could be waited for."""
-        rules = self._rules
+        rules = self.rules
         if not rules.ruled:
             why = self.why_unavailable(position)
             if why != self._unavailable:

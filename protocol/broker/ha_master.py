@@ -267,7 +267,7 @@ class HaService(ServerFactory):
 
     Args:
         store: Its log is sent.
-        settings: Options.
+        settings: Options; may be replaced.
         clock: For signs of life.
         run_in_thread: Reads what is not in memory.
 

@@ -76,6 +76,7 @@ class LiveSettings:
         parts.transaction_settings.follow(parts.options)
         parts.timer_settings.follow(parts.options)
         parts.pops.follow()
+        parts.replication.follow()
         parts.modes.follow(parts.options)
         parts.reply_settings.store_reply_message_enable = broker.store_reply_message_enable
         parts.pull_checks.broker_permission = broker.broker_permission

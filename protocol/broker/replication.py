@@ -159,6 +159,15 @@ class Replication:
         if self.client is not None and len(given) >= _ADDRESS_LENGTH_MIN:
             self.client.set_address(given)
 
+    def follow(self) -> None:
+        """Take the options as they are now."""
+        settings = ha_settings(self._options)
+        self.service.settings = settings
+        if self.client is not None:
+            self.client.settings = settings
+        if self.acks is not None:
+            self.acks.rules = ack_rules(self._options)
+
     def when_safe(self, when_flushed: WhenSafe | None) -> WhenSafe | None:
         """Give what an acknowledged message has to wait for, the disk included; None for nothing."""
         if self.acks is None:

@@ -323,3 +323,15 @@ def test_an_async_master_does_not_wait(tmp_path: Path) -> None:
     world = BrokerWorld(tmp_path)
     assert sent(world) == ResponseCode.SUCCESS
     world.close()
+
+
+def test_options_changed_at_run_time_act(tmp_path: Path) -> None:
+    world = BrokerWorld(tmp_path, brokerRole="SYNC_MASTER", haTransferBatchSize="100", slaveTimeout="700")
+    replication = world.parts.replication
+    assert replication.acks is not None
+    assert (replication.service.settings.batch_bytes, replication.acks.rules.timeout_ms) == (100, 700)
+    world.options.store.ha_transfer_batch_size = 200
+    world.options.store.slave_timeout = 800
+    replication.follow()
+    assert (replication.service.settings.batch_bytes, replication.acks.rules.timeout_ms) == (200, 800)
+    world.close()
