@@ -21,7 +21,7 @@ from interop.process import dying_with_us
 CALL_TIMEOUT_S = 90.0
 READY_TIMEOUT_S = 90.0
 JVM_OPTIONS = [
-    "-Xms32m", "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-BytecodeVerificationRemote",
+    "-Xms32m", "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
     # A client looks at its queues every 20 s where nobody notifies it (a broadcasting one, and a 5.5.0 one whose first
     # heartbeat meets the one of its own connection), asks for locks as often, and gives a queue's lock back so much
     # later: too long to wait in every case.

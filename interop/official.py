@@ -14,9 +14,8 @@ from interop.jars import classpath
 from interop.process import Process
 from interop.server import Broker, NameServer, write_properties
 
-QUICK_START = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-BytecodeVerificationRemote"]
-"""Servers of a case live for seconds: what the best compiler, a parallel collector and the
-verifier cost is never earned back."""
+QUICK_START = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
+"""Servers of a case live for seconds: what the best compiler and a parallel collector cost is never earned back."""
 BROKER_OPTIONS = ["-Xms256m", "-Xmx1g", "-Xmn128m", *QUICK_START]
 NAME_SERVER_OPTIONS = ["-Xms64m", "-Xmx256m", *QUICK_START]
 
