@@ -22,7 +22,7 @@ from rmqwire.requests.lock import SetMessageRequestMode
 
 from .asking import DLQ_PREFIX, RETRY_PREFIX, address_of
 from .command import BOOL, BROKER, CLUSTER, I32, I64, command, flag
-from .errors import BadUsage, NotFound, Refused
+from .errors import AdminError, BadUsage, NotFound, Refused
 from .text import group_fields, group_text, parse_attributes
 from .topic_settings import FILE, read_settings, remove_topic
 
@@ -162,25 +162,35 @@ async def get_consumer_config(admin: Admin, given: Given, out: Output) -> None:
         raise NotFound(f"no consumer group {given.text('groupName')!r} on any broker", "see `mqadmin consumerProgress`")
 
 
+_PAGE_SIZE = 2000
+_PAGES_MAX = 10_000
+
+
 async def all_groups(admin: Admin, address: str) -> SubscriptionGroupWrapper:
-    """All groups of a broker, page by page where it gives them so."""
+    """All groups of a broker, in pages where it gives them so; from the beginning when they change meanwhile.
+
+    Raises:
+        AdminError: They change all the time.
+    """
     whole = SubscriptionGroupWrapper()
-    version: str | None = None
-    for _ in range(10_000):
-        header = GetAllSubscriptionGroupConfig(
-            group_seq=len(whole.subscription_group_table), data_version=version, max_group_num=None
-        )
-        answer = await admin.call(address, header)
+    version: bytes | None = None
+    for _ in range(_PAGES_MAX):
+        table = whole.subscription_group_table
+        text = version.decode() if version is not None else ""
+        header = GetAllSubscriptionGroupConfig(group_seq=len(table), data_version=text, max_group_num=_PAGE_SIZE)
+        answer = await admin.call(address, header, timeout_ms=10_000)
         page = SubscriptionGroupWrapper.decode(answer.body)
-        known = len(whole.subscription_group_table)
-        whole.subscription_group_table.update(page.subscription_group_table)
-        whole.forbidden_table.update(page.forbidden_table)
-        whole.data_version = page.data_version
-        version = page.data_version.encode().decode()
+        now = page.data_version.encode()
         total = answer.ext.get("totalGroupNum")
-        if total is None or len(whole.subscription_group_table) in (known, int(total)):
-            break
-    return whole
+        if total is not None and version is not None and version != now:
+            whole, version = SubscriptionGroupWrapper(), None
+            continue
+        version, known = now, len(table)
+        table.update(page.subscription_group_table)
+        whole.forbidden_table.update(page.forbidden_table)
+        if total is None or len(table) in (known, int(total)):
+            return whole
+    raise AdminError(f"the groups of {address} change while they are read", "try again")
 
 
 @command(

@@ -6,6 +6,7 @@ The only module of `mqadmin` that takes the reactor; imported when something is 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, TextIO
 
 from twisted.internet.defer import Deferred
@@ -45,6 +46,13 @@ async def run(invocation: Invocation, reactor: object, out: TextIO, err: TextIO)
     def sleep(seconds: float) -> Deferred[None]:
         return deferLater(reactor, seconds)  # type: ignore[arg-type]
 
+    return await run_by(client, sleep, invocation, out, err)
+
+
+async def run_by(
+    client: RemotingClient, sleep: Callable[[float], Deferred[None]], invocation: Invocation, out: TextIO, err: TextIO
+) -> int:
+    """Run a command over given connections, which are closed at its end."""
     admin = Admin(client, invocation.name_servers, wall_clock_ms, sleep)
     output = Output(out, invocation.as_json)
     try:
@@ -72,17 +80,28 @@ def run_and_exit(invocation: Invocation) -> int:
 
     codes: list[int] = []
     failures: list[Failure] = []
-
-    def ended(code: int) -> None:
-        codes.append(code)
+    running: list[Deferred[None]] = []
+    closed: Deferred[None] = Deferred()
 
     def begin() -> None:
         done = Deferred.fromCoroutine(run(invocation, reactor, sys.stdout, sys.stderr))
-        done.addCallbacks(ended, failures.append)
-        done.addBoth(lambda _: reactor.stop() if reactor.running else None)
+        running.append(done.addCallbacks(codes.append, failures.append))
+        done.addCallback(lambda _: reactor.stop() if not interrupted else closed.callback(None))
+
+    interrupted: list[bool] = []
+
+    def interrupt() -> Deferred[None] | None:
+        if codes or failures or not running:
+            return None
+        interrupted.append(True)  # by a signal: let the command close its connections
+        running[0].cancel()
+        return closed
 
     reactor.callWhenRunning(begin)
+    reactor.addSystemEventTrigger("before", "shutdown", interrupt)
     reactor.run()
+    if interrupted:
+        return INTERRUPTED
     if failures:
         failures[0].raiseException()
-    return codes[0] if codes else INTERRUPTED
+    return codes[0]
