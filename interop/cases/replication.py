@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
 import shutil
 import signal
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +19,7 @@ import pytest
 from interop import raw
 from interop.api import Api, Producer, bodies
 from interop.case import case, expect, expect_bodies, expect_that
-from interop.cluster import Servers, cluster_brokers
+from interop.cluster import Servers, cluster_brokers, route
 from interop.driver import DriverError, until
 from interop.requests import send_fields
 from interop.server import Broker
@@ -420,3 +424,61 @@ def log_text(broker: Broker) -> str:
     """Return what our broker has logged."""
     files = (broker.folder / "home" / "logs").rglob("*.log")
     return "".join(path.read_text(errors="replace") for path in files)
+
+
+@case(
+    "replication/9",
+    "when a SYNC_MASTER dies under load, all it answered SEND_OK for is on the slave, though that was killed and stood still before",
+    source="HAService.GroupTransferService 4.7.0",
+)
+def test_acknowledged_is_on_the_slave(api: Api, servers: Servers, kind: str) -> None:
+    which = "4.7.0" if kind == "official" else "tested"
+    name_server = servers.name_server()
+    master = start(servers, name_server.address, which, brokerRole="SYNC_MASTER", syncFlushTimeout=1000)
+    slave = start_slave(servers, name_server.address, which)
+    topic = api.fresh("topic")
+    api.create_topic(name_server.address, topic, 4)
+    expect(until(lambda: topic in state(slave, "topics").get("topicConfigTable", {}), 100), True, "the topic copied")
+    kept: set[str] = set()
+    over = threading.Event()
+
+    def load(word: str) -> None:
+        producer = api.producer(name_server.address, retries=0, timeout_ms=3000)
+        for number in itertools.count():
+            if over.is_set():
+                return
+            wanted = bodies(50, f"{word}-{number}")
+            try:
+                results = producer.send(topic, wanted, "async")
+            except DriverError:
+                continue
+            kept.update(
+                body for body, result in zip(wanted, results, strict=False) if result.get("status") == "SEND_OK"
+            )
+
+    def grows() -> bool:
+        before = len(kept)
+        return until(lambda: len(kept) > before + 200, 60)
+
+    with ThreadPoolExecutor(4) as pool:
+        loads = [pool.submit(load, f"p{number}") for number in range(4)]
+        try:
+            expect(grows(), True, "SEND_OK with a slave")
+            slave.kill()
+            time.sleep(0.5)
+            slave.start()
+            expect(grows(), True, "SEND_OK after the slave was killed")
+            assert slave.process is not None
+            os.kill(slave.process.pid, signal.SIGSTOP)
+            time.sleep(1.5)
+            os.kill(slave.process.pid, signal.SIGCONT)
+            expect(grows(), True, "SEND_OK after the slave stood still")
+            master.kill()
+        finally:
+            over.set()
+        for each in loads:
+            each.result(60)
+    expect(until(lambda: route(name_server.address, topic) == ["broker-a"], 30), True, "the slave's route")
+    reader = api.consumer(name_server.address, topic, "4.7.0")
+    reader.wait_bodies(kept)
+    expect_bodies([m for m in reader.received() if m["body"] in kept], kept, once=False)
