@@ -16,6 +16,7 @@ from rmqd.protocol.client import RemotingClient, tcp_endpoints
 from rmqd.protocol.clocks import wall_clock_ms
 from rmqd.protocol.dispatch import Dispatcher
 from rmqwire.declare import Role
+from rmqwire.errors import RmqError
 
 from .asking import Admin
 from .errors import AdminError
@@ -66,6 +67,10 @@ async def run_by(
         out.flush()
         err.write(f"{cause.line}\n")
         return cause.exit_code
+    except RmqError as cause:
+        out.flush()
+        err.write(AdminError(f"an answer does not parse, {cause}", "is it a RocketMQ server?").line + "\n")
+        return AdminError.exit_code
     finally:
         await client.stop(_STOP_MS)
 

@@ -50,10 +50,11 @@ class NameServer:
 
     def __init__(self) -> None:
         self.topics = ["a"]
+        self.body: bytes | None = None
 
     @handles(GetAllTopicListFromNameserver)
     def all_topics(self, request: Request, header: GetAllTopicListFromNameserver) -> Reply:
-        return Reply(body=TopicList(topic_list=self.topics).encode())
+        return Reply(body=self.body or TopicList(topic_list=self.topics).encode())
 
     @handles(GetBrokerClusterInfo)
     def clusters(self, request: Request, header: GetBrokerClusterInfo) -> Reply:
@@ -208,6 +209,14 @@ def test_nobody_there(world: World) -> None:
     assert (code, out) == (1, "")
     assert "10.9.9.9:9876" in err
     assert "Give its address by -n host:port" in err
+
+
+def test_an_answer_that_does_not_parse_is_one_line(world: World) -> None:
+    world.name_server.body = b"<html>"
+    code, out, err = world.run(f"topicList -n {NAMESRV}")
+    assert (code, out) == (1, "")
+    assert err.startswith("an answer does not parse, ")
+    assert err.count("\n") == 1
 
 
 def test_watching_prints_again(world: World) -> None:
