@@ -80,8 +80,8 @@ def test_setters(api: Api, cluster: Cluster) -> None:
         handle = base64.urlsafe_b64decode(result["recall_handle"]).decode()
         expect(handle, f"v1 {topic} broker-a {out_ms + 1} {result['msg_id']}", "recall handle")
     steady(lambda: len(consumer.received()))
-    expect_bodies(consumer.received(), SETTERS)
-    expect_bodies(api.pull_consumer(cluster.namesrv).query(topic, "k1"), SETTERS)
+    expect_bodies(consumer.received(), list(SETTERS))
+    expect_bodies(api.pull_consumer(cluster.namesrv).query(topic, "k1"), list(SETTERS))
 
 
 @case(
