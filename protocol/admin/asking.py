@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from rmqd.protocol.hosts import parse_address
-from rmqd.protocol.remoting import PeerError
+from rmqd.protocol.remoting import PeerError, RequestTimeout
 from rmqwire.bodies.base import Body
 from rmqwire.bodies.route import BrokerData, ClusterInfo, TopicRouteData
 from rmqwire.bodies.topic import TopicList
@@ -92,7 +92,9 @@ class Admin:
         try:
             answer = await self._client.call(address, header, body, timeout_ms=timeout_ms)
         except PeerError as cause:
-            raise Unreachable(_reason(address, cause), "is a server running there?") from cause
+            late = isinstance(cause, RequestTimeout)
+            hint = "it may be busy, or too old to know the request" if late else "is a server running there?"
+            raise Unreachable(_reason(address, cause), hint) from cause
         if answer.code != ResponseCode.SUCCESS and answer.code not in also:
             raise Refused(address, answer.code, answer.remark)
         return answer

@@ -57,7 +57,7 @@ BUILT: dict[str, tuple[str, str]] = {
     "updateNamesrvConfig": ("configuration", "Update configs of name server."),
     "getBrokerConfig": ("configuration", "Get broker config by cluster or special broker."),
     "getConsumerConfig": ("groups", "Get consumer config by subscription group name."),
-    "queryCq": ("queries", "Query cq command."),
+    "queryCq": ("queues", "Query cq command."),
     "sendMessage": ("sending", "Send a message."),
     "consumeMessage": ("scans", "Consume message."),
     "exportMetadata": ("export", "Export metadata."),

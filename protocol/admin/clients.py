@@ -158,7 +158,7 @@ async def consumer_status(admin: Admin, given: Given, out: Output) -> None:
             failure = cause
             continue
         infos[client] = info
-        path = _write(Path(str(now_ms)) / client, running_text(info))
+        path = _write(Path(str(now_ms)) / client.replace("/", "_"), running_text(info))
         out.put(_STATUS, len(infos), client, name_of_version(connection.version), path, consumer=info)
     if failure is not None:
         raise failure

@@ -54,6 +54,23 @@ _SYSTEM_GROUPS = frozenset(
 """Groups the brokers themselves have, those of `MixAll.PREDEFINE_GROUP_SET`."""
 _SYSTEM_GROUP_PREFIX = "CID_RMQ_SYS_"
 
+_SYSTEM_TOPICS = frozenset(
+    {
+        "TBW102",
+        "SCHEDULE_TOPIC_XXXX",
+        "BenchmarkTest",
+        "RMQ_SYS_TRANS_HALF_TOPIC",
+        "RMQ_SYS_TRANS_OP_HALF_TOPIC",
+        "RMQ_SYS_ROCKSDB_TRANS_HALF_TOPIC",
+        "RMQ_SYS_ROCKSDB_TRANS_OP_HALF_TOPIC",
+        "RMQ_SYS_TRACE_TOPIC",
+        "TRANS_CHECK_MAX_TIME_TOPIC",
+        "SELF_TEST_TOPIC",
+        "OFFSET_MOVED_EVENT",
+    }
+)
+"""Those of `TopicValidator`; older brokers do not name all of them themselves."""
+
 _SHOWN_PROPERTIES = (
     "brokerClusterName",
     "brokerId",
@@ -97,6 +114,7 @@ async def user_topics(admin: Admin, address: str, special: bool) -> dict[str, To
         name: topic
         for name, topic in table.items()
         if name not in system
+        and name not in _SYSTEM_TOPICS
         and not name.startswith("rmq_sys_")
         and (special or not name.startswith((RETRY_PREFIX, DLQ_PREFIX)))
         and topic.perm in _PERMS

@@ -146,7 +146,7 @@ async def reset_offset_by_time(admin: Admin, given: Given, out: Output) -> None:
         if offset > 0:
             await _store(admin, address, group, topic, queue_id, offset)
             header = InvokeBrokerToResetOffset(topic=topic, group=group, queue_id=queue_id, offset=offset)
-            await admin.call(address, header)
+            await admin.call(address, header, also=(ResponseCode.CONSUMER_NOT_ONLINE,))  # then nobody has to be told
         out.fields(group=group, topic=topic, queueId=queue_id, broker=address, timestamp=timestamp, offset=offset)
         return
     if given.has("offset") or given.has("queue"):

@@ -9,8 +9,8 @@ from rmqwire.bodies.base import MessageQueue
 
 from .command import BOOL, I32, I64, command, flag
 from .errors import BadUsage
+from .lookups import charset
 from .pulling import TOOLS_GROUP, bounds, pull
-from .queries import charset
 from .text import parse_time, queue_text
 from .topics import TOPIC, readable_queues
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .command import I32, I64, command, flag
+from .lookups import FOREVER, query
 from .output import Columns
-from .queries import query
 from .records import host_text
 from .text import date_time
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from .records import Message
 
 _TRACE_TOPIC = "RMQ_SYS_TRACE_TOPIC"
-_FOREVER = (1 << 63) - 1
 _FORMAT = "%-10s %-20s %-20s %-20s %-10s %-10s"
 _NAMES = ("type", "group", "clientHost", "time", "cost", "status")
 _PUB = Columns(_FORMAT, None, ("#Type", "#ProducerGroup", "#ClientHost", "#SendTime", "#CostTimes", "#Status"), _NAMES)
@@ -83,7 +82,7 @@ async def query_trace(admin: Admin, given: Given, out: Output) -> None:
         message_id,
         given.number("maxNum", 64),
         given.number("beginTimestamp", 0),
-        given.number("endTimestamp", _FOREVER),
+        given.number("endTimestamp", FOREVER),
         unique=False,
     )
     out.rows()
