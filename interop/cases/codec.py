@@ -63,11 +63,13 @@ ENUMS = {
     ("UpdateAndCreateTopic", "topic_filter_type"): "MULTI_TAG",
     ("UpdateAndCreateStaticTopic", "topic_filter_type"): "MULTI_TAG",
     ("EndTransaction", "commit_or_rollback"): 8,
+    ("PopCheckPoint", "count"): 5,
+    ("PopCheckPoint", "revive_time"): 2010,
     ("QueueTimeSpan", "min_time_stamp_str"): "1970-01-01#00:00:01:001",
     ("QueueTimeSpan", "max_time_stamp_str"): "1970-01-01#00:00:01:002",
     ("QueueTimeSpan", "consume_time_stamp_str"): "1970-01-01#00:00:01:003",
 }  # fmt: skip
-"""Values that are names of constants in Java, checked there, or made of another member."""
+"""Values that are names of constants in Java, checked there, of one byte, or made of other members."""
 
 assert requests.UNSERVED  # importing the requests declares them
 DECLARED = sorted(
@@ -200,6 +202,8 @@ JAVA_BODIES = {
     "DelayOffsetTable": "DelayOffsetSerializeWrapper",
     "TimerMetrics": "TimerMetricsSerializeWrapper",
     "TimerMetric": "Metric",
+    "PopAck": "BatchAckMsg",
+    "PopOrder": "OrderInfo",
 }
 
 

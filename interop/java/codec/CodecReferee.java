@@ -63,6 +63,7 @@ public final class CodecReferee {
                 String name = entry.getName();
                 if (!name.matches(".*/(protocol|rpc|admin|lite|subscription|entity)/.*\\.class"
                     + "|.*/(DataVersion|TopicConfig|MessageQueueForC|MessageQueueAssignment|PlainAccessConfig)\\.class"
+                    + "|.*/store/pop/.*\\.class|.*OrderInfo\\.class"
                     + "|.*(SerializeWrapper|TimerMetrics.Metric|RequestHeader)\\.class")) {
                     continue;
                 }
