@@ -347,7 +347,7 @@ def send_pending(api: Api, namesrv: str, topic: str) -> dict[str, int]:
     producer = api.producer(namesrv)
     base_ms = now_ms()
     due = {f"{word}-{number}": base_ms + delay_ms + number * 100
-           for word, delay_ms in (("soon", 3000), ("later", 8000)) for number in range(20)}  # fmt: skip
+           for word, delay_ms in (("soon", 3000), ("later", 12_000)) for number in range(20)}  # fmt: skip
     results = producer.send(topic, [{"body": body, "deliver_ms": str(at_ms)} for body, at_ms in due.items()])
     expect({result["status"] for result in results}, {"SEND_OK"})
     producer.stop()
