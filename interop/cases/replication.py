@@ -69,7 +69,9 @@ def log_end(broker: Broker) -> int:
 
 def wait_caught_up(master: Broker, slave: Broker, timeout_s: float = 60) -> int:
     """Wait until the slave's log ends where the master's does, and return where."""
+    until(lambda: log_end(master) >= 0, timeout_s)  # a 4.7.0 broker that has just started may refuse to say
     end = log_end(master)
+    expect_that(end >= 0, "the end of the master's log", end)
     if not until(lambda: log_end(slave) == end, timeout_s):
         expect(log_end(slave), end, "end of the slave's log")
     return end
