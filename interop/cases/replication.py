@@ -367,6 +367,9 @@ def test_two_masters_two_slaves(folder: str, api: Api, servers: Servers) -> None
     consumer.wait_bodies(going_on)
     masters[0].start()
     wait_slave(masters[0])
+    # Its slave has to find it again before sends are SEND_OK.
+    again = until(lambda: {one["status"] for one in producer.send(topic, ["probe"] * 16)} == {"SEND_OK"}, 60)
+    expect(again, True, "sends are on the slaves again")
     more = send_some(producer, topic, "after")
     consumer.wait_bodies(more)
     for master, slave in zip(masters, slaves, strict=True):
