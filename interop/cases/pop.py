@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -319,7 +320,12 @@ def test_kill_9(api: Api, servers: Servers, new_popper: NewPopper) -> None:
     popper.send("a", "b", "c")
     popped = popper.pop(4000)
     expect(popper.ack(popped.messages[1])["code"], 0, "code of an acknowledgement")
-    time.sleep(6)  # until the offset of the group is written, as otherwise its messages are popped again at once
+    # Until the offset of the group is written: without it its messages are popped again at once.
+    offsets = cluster.broker.store / "config" / "consumerOffset.json"
+    written = re.compile(rf'"{topic}@{popper.group}":\s*{{\s*"?0"?:\s*3')
+    expect(
+        until(lambda: offsets.exists() and written.search(offsets.read_text()) is not None, 30), True, "offset written"
+    )
     popper.send("d", "e")
     later = popper.pop(6000)
     expect(popper.ack(next(m for m in later.messages if m["body"] == "d"))["code"], 0, "code of an acknowledgement")
