@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 RUN    := $(VENV)/.run
 DATA   ?= data
 
-.PHONY: dev run test lint unit coverage wheel-test interop interop-official docs soak bench bench-quick clean
+.PHONY: dev run test lint unit coverage wheel-test interop interop-long interop-official docs soak bench bench-quick clean
 
 run: $(RUN)  ## name server and broker in one process, store in ./data
 	@exec $(BIN)/rmqd up --data $(DATA) $(ARGS)
@@ -51,6 +51,9 @@ wheel-test:  ## the same, against the wheel as others install it
 
 interop: $(STAMP)  ## official clients against our servers
 	$(BIN)/pytest interop --server=ours
+
+interop-long: $(STAMP)  ## also the cases that take minutes
+	$(BIN)/pytest interop --server=ours --long
 
 interop-official: $(STAMP)  ## the same cases against the official servers
 	$(BIN)/pytest interop --server=official

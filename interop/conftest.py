@@ -35,6 +35,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="auto",
         help="where Java drivers run; auto: in containers when a Docker engine answers",
     )
+    group.addoption("--long", action="store_true", help="also the cases that take minutes, as replication of all pairs")
     group.addoption("--require-interop", action="store_true", help="missing tools are an error (also when CI is set)")
     group.addoption(
         "--case",
@@ -46,6 +47,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "long: a case left out unless --long is given")
     config.addinivalue_line("markers", "case(address, requirement, source): what an interop case shows")
 
 
@@ -74,6 +76,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if seen.setdefault(address, function) != function or not re.fullmatch(r"[a-z_]+/\d+", address):
             raise pytest.UsageError(f"case address {address}: {function} and {seen[address]}")
         item.user_properties.append(("case", address))
+    if not config.getoption("--long"):
+        left_out = [item for item in ours if item.get_closest_marker("long") is not None]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
     wanted = config.getoption("--case")
     if wanted:
         left_out = [item for item in ours if not _wanted(item, wanted)]

@@ -172,10 +172,10 @@ def delay_offsets(broker: Broker) -> str:
 @pytest.mark.parametrize(
     ("version", "first", "second", "how"),
     [
-        ("4.7.0", "official", "tested", "killed"),
+        pytest.param(*("4.7.0", "official", "tested", "killed"), marks=pytest.mark.long),
         ("5.5.0", "official", "tested", "stopped"),
         ("4.7.0", "tested", "official", "stopped"),
-        ("5.5.0", "tested", "official", "killed"),
+        pytest.param(*("5.5.0", "tested", "official", "killed"), marks=pytest.mark.long),
     ],
 )
 def test_exchange(version: str, first: str, second: str, how: str, api: Api, servers: Servers) -> None:

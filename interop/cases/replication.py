@@ -24,7 +24,14 @@ from interop.driver import DriverError, until
 from interop.requests import send_fields
 from interop.server import Broker
 
-PAIRS = ["tested-tested", "tested-4.7.0", "tested-5.5.0", "4.7.0-tested", "5.5.0-tested"]
+
+def pairs(usual: list[str], longer: list[str]) -> list[Any]:
+    """Pairs of master and slave; the longer ones run with --long."""
+    return [*usual, *(pytest.param(pair, marks=pytest.mark.long) for pair in longer)]
+
+
+EVERY_PAIR = pairs(["tested-tested", "tested-5.5.0", "4.7.0-tested"], ["tested-4.7.0", "5.5.0-tested"])
+FEWER_PAIRS = pairs(["tested-tested"], ["tested-4.7.0", "4.7.0-tested", "5.5.0-tested"])
 """Master and slave: the kind under test, or an official broker of a version."""
 
 SEND_MESSAGE = 10
@@ -105,7 +112,7 @@ def send_some(producer: Producer, topic: str, word: str, count: int = 40) -> lis
     "a slave follows its master from the beginning, over the end of a file, after it was killed and after the master was; the commit logs are equal byte for byte",
     source="DefaultHAService, DefaultHAConnection, DefaultHAClient; HAService 4.7.0",
 )
-@pytest.mark.parametrize("pair", PAIRS)
+@pytest.mark.parametrize("pair", EVERY_PAIR)
 def test_byte_equal(pair: str, api: Api, servers: Servers) -> None:
     first, second = pair.split("-")
     name_server = servers.name_server()
@@ -246,7 +253,7 @@ def ha(broker: Broker) -> dict[str, object]:
     "a slave has its master's topics, groups, consumer offsets and progress of delay levels in its files some seconds later",
     source="SlaveSynchronize 4.7.0, 5.3.4 (an official 5.x slave begins with it a minute after its start)",
 )
-@pytest.mark.parametrize("pair", [pair for pair in PAIRS if pair != "tested-5.5.0"])
+@pytest.mark.parametrize("pair", FEWER_PAIRS)
 def test_metadata(pair: str, api: Api, servers: Servers) -> None:
     first, second = pair.split("-")
     name_server = servers.name_server()
@@ -296,7 +303,7 @@ def offsets_of(broker: Broker, topic: str, group: str) -> dict[str, int]:
     "when the master is killed, groups old and new read from the slave what it has; when it is back, they read on; nothing is lost",
     source="MQClientInstance.findBrokerAddressInSubscribe; PullMessageProcessor 4.7.0",
 )
-@pytest.mark.parametrize("pair", [pair for pair in PAIRS if pair != "tested-5.5.0"])
+@pytest.mark.parametrize("pair", FEWER_PAIRS)
 def test_reading_from_the_slave(pair: str, api: Api, servers: Servers) -> None:
     first, second = pair.split("-")
     name_server = servers.name_server()
@@ -389,7 +396,7 @@ def sends_one(producer: Producer, topic: str, body: str) -> bool:
     "a master whose log comes back shorter and goes on with other messages is not followed: the logs do not mix, and one line says why",
     source="ours alone: official servers mix them, DefaultHAClient compares nothing but positions",
 )
-@pytest.mark.parametrize("pair", ["tested-tested", "5.5.0-tested", "tested-5.5.0"])
+@pytest.mark.parametrize("pair", pairs(["tested-tested"], ["5.5.0-tested", "tested-5.5.0"]))
 def test_divergence(pair: str, api: Api, servers: Servers, kind: str) -> None:
     if kind == "official":
         pytest.skip("official servers mix the logs")
