@@ -424,7 +424,7 @@ def test_divergence(pair: str, api: Api, servers: Servers, kind: str) -> None:
     servers.wait_registered(master)
     until(lambda: can_send(producer, topic), 60)
     send_some(producer, topic, "other", 80)
-    expect_that(log_end(master) > end, f"a master beyond {end}", log_end(master))
+    expect_that(until(lambda: log_end(master) > end, 60), f"a master beyond {end}", log_end(master))
     refuses = slave if second == "tested" else master
     words = ("logs differ", "is shorter than this slave", "is not served")
     told = until(lambda: any(word in log_text(refuses) for word in words), 60)

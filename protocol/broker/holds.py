@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from math import ceil
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ class PullHolds:
         accepts: Accepts | None = None,
     ) -> None:
         """Hold a pull until something arrives for it or `timeout_ms` have passed."""
-        deadline_s = max(int(self._clock.seconds() + timeout_ms / 1000), self._swept_s + 1)
+        deadline_s = max(ceil(self._clock.seconds() + timeout_ms / 1000), self._swept_s + 1)  # never early
         hold = Hold(key, connection, offset, tags, deadline_s, run, accepts)
         self._by_queue.setdefault(key, []).append(hold)
         self._by_deadline[deadline_s].add(hold)
