@@ -48,10 +48,9 @@ from .state_handlers import state_handlers
 from .stats import BrokerStats
 from .timer import TimerRules, TimerSettings
 from .timer_admin import RecallHandlers, TimerStateHandlers
-from .timer_counts import TimerCounts
 from .timer_service import TimerService
+from .topic_counts import TopicCounts
 from .topics import TopicSettings, TopicTable
-from .transaction_metrics import TransactionCounts
 from .transaction_producers import Address
 from .transaction_service import Transactions
 from .transaction_settings import TransactionSettings
@@ -259,7 +258,7 @@ class BrokerParts:
             self.store,
             files,
             self.timer_settings,
-            TimerCounts(self._file("timermetrics"), wall_clock_ms, self._run_in_thread),
+            TopicCounts(self._file("timermetrics"), "timingCount", wall_clock_ms, self._run_in_thread),
             self.stats,
             self.reactor,
             wall_clock_ms,
@@ -299,7 +298,7 @@ class BrokerParts:
             self.offsets,
             self.producers,
             self._levels,
-            TransactionCounts(self._file("transactionMetrics"), wall_clock_ms, self._run_in_thread),
+            TopicCounts(self._file("transactionMetrics"), "transactionCount", wall_clock_ms, self._run_in_thread),
             self.transaction_settings,
             self.send_settings,
             self.stats,

@@ -24,10 +24,11 @@ from .pop_offsets import PopOffsets, PopQueue, PopsOut
 from .pop_order import PopOrders
 from .pop_parts import PopShared
 from .pop_revive import ReviveQueue
+from .rounds import Rounds
 from .selection import arrival_reader
 
 if TYPE_CHECKING:
-    from twisted.internet.interfaces import IDelayedCall, IReactorTime
+    from twisted.internet.interfaces import IReactorTime
 
     from rmqd.conf import BrokerOptions
     from rmqd.store.messagestore import MessageStore
@@ -85,7 +86,6 @@ class PopService:
     ) -> None:
         broker = options.broker
         self._options = options
-        self._clock = clock
         self._limits = HoldLimits()
         self._settings = PopSettings()
         reader = arrival_reader(store)
@@ -129,10 +129,7 @@ class PopService:
             )
             for queue_id in range(broker.revive_queue_num)
         ]
-        self._timer: IDelayedCall | None = None
-        self._round: Deferred[None] | None = None
-        self._on_ended: list[Deferred[None]] = []
-        self._stopped = False
+        self._rounds = Rounds(clock, lambda: options.broker.revive_interval, self.revive_once, "bringing messages back")
 
     def follow(self) -> None:
         """Take the options as they are now."""
@@ -159,29 +156,12 @@ class PopService:
         """Start; `revive` is for masters."""
         self.orders.begin()
         if revive:
-            self._wait()
+            self._rounds.begin()
 
     def release_all(self) -> None:
         """Answer everybody who waits."""
         self._holds.release_all()
         self._notices.release_all()
-
-    def _wait(self) -> None:
-        self._timer = self._clock.callLater(self._options.broker.revive_interval / 1000, self._begin_round)
-
-    def _begin_round(self) -> None:
-        self._timer = None
-        self._round = Deferred.fromCoroutine(self.revive_once())
-        self._round.addErrback(lambda failure: _log.failure("a round of bringing messages back failed", failure))
-        self._round.addCallback(self._ended_round)
-
-    def _ended_round(self, _: object) -> None:
-        self._round = None
-        on_ended, self._on_ended = self._on_ended, []
-        for ended in on_ended:
-            ended.callback(None)
-        if not self._stopped:
-            self._wait()
 
     async def revive_once(self) -> None:
         """One round over the revive topic."""
@@ -197,14 +177,7 @@ class PopService:
 
     async def stop(self) -> None:
         """End a round that is under way. Called when no more requests come."""
-        self._stopped = True
         self.orders.stop()
         for queue in self._queues:
             queue.stopped = True
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._round is not None:
-            ended: Deferred[None] = Deferred()
-            self._on_ended.append(ended)
-            await ended
+        await self._rounds.stop()

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from rmqd.store.timerstore import SlotContent, TimerStore
     from rmqd.store.timerwheel import Slot
 
-    from .timer_counts import TimerCounts
     from .timer_messages import TimerPuts
+    from .topic_counts import TopicCounts
 
 _log = Logger()
 
@@ -68,7 +68,7 @@ class TimerDelivery:
         store: MessageStore,
         files: TimerStore,
         puts: TimerPuts,
-        counts: TimerCounts,
+        counts: TopicCounts,
         run_in_thread: Callable[..., Deferred[Any]],
     ) -> None:
         self._store = store

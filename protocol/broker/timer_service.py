@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from .stats import BrokerStats
     from .timer import TimerSettings
-    from .timer_counts import TimerCounts
+    from .topic_counts import TopicCounts
 
 _log = Logger()
 
@@ -62,7 +62,7 @@ class TimerService:
         store: MessageStore,
         files: TimerStore,
         settings: TimerSettings,
-        counts: TimerCounts,
+        counts: TopicCounts,
         stats: BrokerStats,
         clock: IReactorTime,
         wall_clock_ms: Callable[[], int],

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from rmqd.store.messagestore import MessageStore
     from rmqd.store.timerstore import TimerStore
 
-    from .timer_counts import TimerCounts
     from .timer_messages import TimerPuts
+    from .topic_counts import TopicCounts
 
 _log = Logger()
 
@@ -56,7 +56,7 @@ class TimerTaking:
         store: MessageStore,
         files: TimerStore,
         puts: TimerPuts,
-        counts: TimerCounts,
+        counts: TopicCounts,
         wall_clock_ms: Callable[[], int],
         run_in_thread: Callable[..., Deferred[Any]],
     ) -> None:

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from .delay import DelayLevels
     from .send import SendSettings
     from .stats import BrokerStats
+    from .topic_counts import TopicCounts
     from .transaction_ends import EndNotes
-    from .transaction_metrics import TransactionCounts
     from .transaction_settings import TransactionSettings
 
 _NOT_FOUND = "Find prepared transaction message failed"
@@ -56,7 +56,7 @@ class TransactionHandlers:
         self,
         store: MessageStore,
         ends: EndNotes,
-        counts: TransactionCounts,
+        counts: TopicCounts,
         levels: DelayLevels,
         settings: TransactionSettings,
         send_settings: SendSettings,

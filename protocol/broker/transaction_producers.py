@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from rmqd.store.messagestore import StagedPut
 
     from .clients import ProducerRegistry
+    from .topic_counts import TopicCounts
     from .topics import TopicTable
-    from .transaction_metrics import TransactionCounts
 
 _log = Logger()
 
@@ -52,9 +52,7 @@ class ProducerChecks:
         address: The broker's.
     """
 
-    def __init__(
-        self, producers: ProducerRegistry, topics: TopicTable, counts: TransactionCounts, address: Address
-    ) -> None:
+    def __init__(self, producers: ProducerRegistry, topics: TopicTable, counts: TopicCounts, address: Address) -> None:
         self._producers = producers
         self._topics = topics
         self._counts = counts

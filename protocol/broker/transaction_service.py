@@ -15,13 +15,14 @@ from twisted.logger import Logger
 from rmqd.store.errors import StoreError
 
 from .names import TRANS_HALF_TOPIC
+from .rounds import Rounds
 from .transaction_check import TransactionCheck
 from .transaction_end import TransactionHandlers
 from .transaction_ends import EndNotes
 from .transaction_producers import Address, ProducerChecks
 
 if TYPE_CHECKING:
-    from twisted.internet.interfaces import IDelayedCall, IReactorTime
+    from twisted.internet.interfaces import IReactorTime
 
     from rmqd.store.messagestore import MessageStore
 
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
     from .offsets import ConsumerOffsets
     from .send import SendSettings
     from .stats import BrokerStats
+    from .topic_counts import TopicCounts
     from .topics import TopicTable
-    from .transaction_metrics import TransactionCounts
     from .transaction_settings import TransactionSettings
 
 _log = Logger()
@@ -66,7 +67,7 @@ class Transactions:
         offsets: ConsumerOffsets,
         producers: ProducerRegistry,
         levels: DelayLevels,
-        counts: TransactionCounts,
+        counts: TopicCounts,
         settings: TransactionSettings,
         send_settings: SendSettings,
         stats: BrokerStats,
@@ -78,15 +79,12 @@ class Transactions:
         self._topics = topics
         self._settings = settings
         self._send_settings = send_settings
-        self._clock = clock
         self._ends = EndNotes(store, settings, clock, wall_clock_ms, address.store_host, stats)
         self._listener = ProducerChecks(producers, topics, counts, address)
         self._check = TransactionCheck(
             store, offsets, self._ends, settings, self._listener, stats, clock, wall_clock_ms, run_in_thread
         )
-        self._timer: IDelayedCall | None = None
-        self._round: Deferred[None] | None = None
-        self._on_ended: list[Deferred[None]] = []
+        self._rounds = Rounds(clock, lambda: settings.check_interval_ms, self.check_once, "transaction checks")
         self.counts = counts
         self.handlers: list[object] = [
             TransactionHandlers(
@@ -101,24 +99,7 @@ class Transactions:
     def begin(self) -> None:
         """Check in rounds from now on; a slave's master does it."""
         if not self._send_settings.is_slave:
-            self._wait()
-
-    def _wait(self) -> None:
-        self._timer = self._clock.callLater(self._settings.check_interval_ms / 1000, self._begin_round)
-
-    def _begin_round(self) -> None:
-        self._timer = None
-        self._round = Deferred.fromCoroutine(self.check_once())
-        self._round.addErrback(lambda failure: _log.failure("a round of transaction checks failed", failure))
-        self._round.addCallback(self._ended_round)
-
-    def _ended_round(self, _: object) -> None:
-        self._round = None
-        on_ended, self._on_ended = self._on_ended, []
-        for ended in on_ended:
-            ended.callback(None)
-        if not self._check.stopped:
-            self._wait()
+            self._rounds.begin()
 
     async def check_once(self) -> None:
         """One round of every half queue."""
@@ -133,11 +114,5 @@ class Transactions:
     async def stop(self) -> None:
         """End a round that is under way, and write all notes. Called when no more requests come."""
         self._check.stopped = True
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._round is not None:
-            ended: Deferred[None] = Deferred()
-            self._on_ended.append(ended)
-            await ended
+        await self._rounds.stop()
         self._ends.stop()

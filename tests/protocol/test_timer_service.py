@@ -15,8 +15,8 @@ from twisted.logger import globalLogPublisher
 from rmqd.protocol.broker.names import TIMER_TOPIC
 from rmqd.protocol.broker.stats import BrokerStats
 from rmqd.protocol.broker.timer import TimerRules, TimerSettings
-from rmqd.protocol.broker.timer_counts import TimerCounts
 from rmqd.protocol.broker.timer_service import TICK_S, TimerService
+from rmqd.protocol.broker.topic_counts import TopicCounts
 from rmqd.store.errors import ColdRead, StoreFull
 from rmqd.store.messagestore import MessageStore
 from rmqd.store.options import StoreOptions
@@ -48,7 +48,7 @@ class World:
         files = TimerStore(
             str(self.folder / "store"), precision_ms=1000, log_file_size=5200, roll_window_slots=self.window
         )
-        self.counts = TimerCounts(state_file(self.folder, "timermetrics"), lambda: self.now_ms, at_once)
+        self.counts = TopicCounts(state_file(self.folder, "timermetrics"), "timingCount", lambda: self.now_ms, at_once)
         self.timer = TimerService(
             self.store,
             files,

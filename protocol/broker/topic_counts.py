@@ -1,7 +1,7 @@
-"""How many timer messages of each topic wait: `config/timermetrics`, which slaves and tools ask for (61).
+"""How much of something each topic has: waiting timer messages, open transactions.
 
-Only counted, never acted upon, and as inexact after a crash as the official broker's own. Source: `TimerMetrics`
-(5.5.0), which writes it in one line.
+`config/timermetrics` and `config/transactionMetrics` have one form, in one line. Only counted, never acted upon, and as
+inexact after a crash as the official broker's own. Source: `TimerMetrics`, `TransactionMetrics` (5.5.0).
 """
 
 from __future__ import annotations
@@ -21,14 +21,15 @@ if TYPE_CHECKING:
 
     from rmqd.store.statefile import StateFile
 
-_COUNTS, _VERSION, _COUNT, _AT = "timingCount", "dataVersion", "count", "timeStamp"
+_VERSION, _COUNT, _AT = "dataVersion", "count", "timeStamp"
 
 
-class TimerCounts:
-    """Waiting messages by real topic.
+class TopicCounts:
+    """Counts by real topic.
 
     Args:
-        file: `config/timermetrics`.
+        file: The state file.
+        member: The name of its table: `timingCount`, `transactionCount`.
         wall_clock_ms: Stamps changes.
         run_in_thread: Runs blocking writes.
 
@@ -36,7 +37,10 @@ class TimerCounts:
         StoreDamaged: Neither the file nor its backup can be read.
     """
 
-    def __init__(self, file: StateFile, wall_clock_ms: Callable[[], int], run_in_thread: RunInThread) -> None:
+    def __init__(
+        self, file: StateFile, member: str, wall_clock_ms: Callable[[], int], run_in_thread: RunInThread
+    ) -> None:
+        self._member = member
         self._wall_clock_ms = wall_clock_ms
         self._table: dict[str, list[int]] = {}
         """By topic: the count, and when it changed."""
@@ -47,11 +51,11 @@ class TimerCounts:
 
     def _load(self, tree: dict[str, Any]) -> None:
         table = {}
-        for topic, entry in table_of(tree, _COUNTS).items():
+        for topic, entry in table_of(tree, self._member).items():
             try:
                 table[topic] = [int(entry[_COUNT]), int(entry[_AT])]
             except (KeyError, TypeError, ValueError) as cause:
-                raise MalformedBody(f"{_COUNTS}: {topic}: {entry!r} is no count") from cause
+                raise MalformedBody(f"{self._member}: {topic}: {entry!r} is no count") from cause
         self._table = table
         if tree.get(_VERSION) is not None:
             self._version = DataVersion.of_tree(tree[_VERSION])
@@ -65,10 +69,10 @@ class TimerCounts:
             timestamp=max([before.timestamp, *(at_ms for _, at_ms in self._table.values())]),
         )
         counts = {topic: {_COUNT: count, _AT: at_ms} for topic, (count, at_ms) in self._table.items()}
-        return dumps({_VERSION: version, _COUNTS: counts})
+        return dumps({_VERSION: version, self._member: counts})
 
     def copy_from(self, tree: dict[str, Any]) -> None:
-        """Take a master's counts, as slaves are sent them (61).
+        """Take a master's counts, as slaves are sent them.
 
         Raises:
             MalformedBody: They are none; nothing has changed.
@@ -80,7 +84,7 @@ class TimerCounts:
             self._writer.mark()
 
     def add(self, topic: str, change: int) -> None:
-        """Count a message that waits (1), or does not wait any more (-1)."""
+        """Count what began to wait or to be open (1), or is so no more (-1)."""
         now_ms = self._wall_clock_ms()
         entry = self._table.get(topic)
         if entry is None:
@@ -91,12 +95,12 @@ class TimerCounts:
         self._writer.mark()
 
     def count(self, topic: str) -> int:
-        """How many wait."""
+        """How many there are."""
         entry = self._table.get(topic)
         return 0 if entry is None else entry[0]
 
     def tick(self) -> None:
-        """Write what has changed. Call every `timerFlushIntervalMs`."""
+        """Write what has changed. Called at the interval of the file's own option."""
         self._writer.write()
 
     def saved(self) -> Deferred[None]:
