@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from .pop_parts import PopShared
 
+_SAME_MOMENT_MS = 1000
 _NO_CHANGE = ChangeMessageInvisibleTimeReply(pop_time=0, invisible_time=0, revive_qid=0)
 _ACKS_MAX = 1 << 16
 """Most messages that one entry of a batch may name; a pop gives at most 32."""
@@ -123,14 +124,17 @@ class AckHandlers:
         queue = PopQueue(header.topic, header.consumer_group, header.queue_id)
         if receipt.ordered:
             return Reply(self._change_ordered(queue, header, receipt))
-        now_ms = shared.wall_clock_ms()
+        pop_time = shared.wall_clock_ms()
+        if 0 <= receipt.pop_time - pop_time < _SAME_MOMENT_MS:
+            # Two check points of one start and one time count as one, and the acknowledgement would be of both.
+            pop_time = receipt.pop_time + 1
         point = PopCheckPoint(
             broker_name=receipt.broker_name,
             consumer_group=header.consumer_group,
             offset_differences=[0],
             invisible_time=header.invisible_time,
             count=1,
-            pop_time=now_ms,
+            pop_time=pop_time,
             queue_id=header.queue_id,
             start_offset=header.offset,
             suspended=header.suspend,
@@ -140,7 +144,7 @@ class AckHandlers:
         put = self._put(lambda: shared.log.stage_check_point(point, receipt.revive_queue_id))
         put = self._stage_ack(queue, receipt, header.offset) or put
         reply = ChangeMessageInvisibleTimeReply(
-            pop_time=now_ms, invisible_time=header.invisible_time, revive_qid=receipt.revive_queue_id
+            pop_time=pop_time, invisible_time=header.invisible_time, revive_qid=receipt.revive_queue_id
         )
         return self._stored(put, Reply(reply), lambda: None)
 

@@ -91,6 +91,19 @@ def test_another_invisible_time_counts_from_now(world: PopWorld) -> None:
     assert world.passed_s > 20
 
 
+def test_a_change_in_the_millisecond_of_its_pop_hides_nothing_for_good(world: PopWorld) -> None:
+    world.put(b"soon", b"late")
+    popped = world.pop(3000)
+    receipt = popped.receipt(0)
+    for _ in range(2):  # nor one in the millisecond of the change before
+        answer = world.change(popped.messages[0], receipt, 1000)
+        words = receipt.split()
+        words[0], words[1:4] = "0", [answer.ext[name] for name in ("popTime", "invisibleTime", "reviveQid")]
+        receipt = " ".join(words)
+    assert world.ack(popped.messages[1], popped.receipt(1)).code == 0
+    assert world.wait_back(12).bodies == [b"soon"]
+
+
 def test_a_filter_passes_others_by_for_good(world: PopWorld) -> None:
     world.put(b"x", TAGS="X", a="1")
     world.put(b"y", TAGS="Y", a="2")
