@@ -1,4 +1,4 @@
-"""Java's `String.hashCode`, and the sums built from it: tags codes and index keys.
+"""Java's `String.hashCode`, and what is built from it: tags codes, index keys, the order of a `HashMap`.
 
 What it is for: the server compares these numbers with the ones Java clients and stores compute, so they must be
 equal bit for bit. What it must not do: use Python's `hash`, which differs in every process.
@@ -9,10 +9,12 @@ Source: `java.lang.String.hashCode`; `MessageExtBrokerInner.tagsString2tagsCode`
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from operator import mul
-from typing import ClassVar
+from typing import ClassVar, TypeVar
+
+_T = TypeVar("_T")
 
 _MASK = 0xFFFFFFFF
 _POWERS_LENGTH = 256
@@ -52,6 +54,25 @@ def java_string_hash(text: str) -> int:
     """`String.hashCode`: over UTF-16 code units, as a signed 32-bit number."""
     unsigned = unsigned_string_hash(text)
     return unsigned - (1 << 32) if unsigned & 0x80000000 else unsigned
+
+
+def hash_order(items: Iterable[_T], hash_of: Callable[[_T], int], buckets: int = 16) -> list[_T]:
+    """Put items in the order in which a `HashMap` or `HashSet` of them goes.
+
+    Args:
+        items: Distinct, in the order of insertion.
+        hash_of: `hashCode` modulo 2^32.
+        buckets: Size of the table to begin with, a power of two.
+    """
+    known = list(items)
+    while len(known) > buckets * 3 // 4:
+        buckets *= 2
+
+    def bucket(item: _T) -> int:
+        code = hash_of(item)
+        return (code ^ code >> 16) & buckets - 1
+
+    return sorted(known, key=bucket)
 
 
 def tags_code(tags: str | None) -> int:

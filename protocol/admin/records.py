@@ -9,11 +9,12 @@ import zlib
 from typing import TYPE_CHECKING, Any
 
 from rmqwire.errors import RmqError
+from rmqwire.hashing import hash_order, unsigned_string_hash
 from rmqwire.message import decode_host, encode_message_id, iter_records
 from rmqwire.properties import PROPERTY_KEYS, PROPERTY_TAGS, PROPERTY_UNIQ_KEY, decode_properties
 
 from .errors import AdminError
-from .text import hash_order, human_time
+from .text import human_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,7 +64,7 @@ class Message:
 
     def properties_text(self) -> str:
         """The properties as a `HashMap` prints them."""
-        names = hash_order(self.properties, _PROPERTY_BUCKETS)
+        names = hash_order(self.properties, unsigned_string_hash, _PROPERTY_BUCKETS)
         return "{" + ", ".join(f"{name}={self.properties[name]}" for name in names) + "}"
 
     def text(self) -> str:

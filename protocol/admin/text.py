@@ -5,7 +5,7 @@ Source: `UtilAll`, `PermName`, `TopicConfig`, `SubscriptionGroupConfig`, `Messag
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -81,24 +81,6 @@ def map_text(table: Mapping[str, object]) -> str:
     return "{" + ", ".join(f"{key}={java(value)}" for key, value in table.items()) + "}"
 
 
-def hash_order(keys: Iterable[str], buckets: int = 16) -> list[str]:
-    """Put texts in the order in which a `HashMap` of them goes.
-
-    Args:
-        keys: In the order of insertion.
-        buckets: Size of the table to begin with, a power of two.
-    """
-    known = list(keys)
-    while len(known) > buckets * 3 // 4:
-        buckets *= 2
-
-    def bucket(key: str) -> int:
-        number = unsigned_string_hash(key)
-        return (number ^ number >> 16) & buckets - 1
-
-    return sorted(known, key=bucket)
-
-
 def queue_text(queue: MessageQueue) -> str:
     """`MessageQueue.toString`."""
     return f"MessageQueue [topic={queue.topic}, brokerName={queue.broker_name}, queueId={queue.queue_id}]"
@@ -107,6 +89,12 @@ def queue_text(queue: MessageQueue) -> str:
 def queue_order(queue: MessageQueue) -> tuple[str, str, int]:
     """The order of queues: topic, broker, number."""
     return queue.topic or "", queue.broker_name or "", queue.queue_id
+
+
+def queue_hash(queue: MessageQueue) -> int:
+    """`MessageQueue.hashCode` modulo 2^32."""
+    topic, broker = (unsigned_string_hash(word or "") for word in (queue.topic, queue.broker_name))
+    return (31 * (31 * (31 + broker) + queue.queue_id) + topic) & 0xFFFFFFFF
 
 
 def topic_text(topic: TopicConfig) -> str:

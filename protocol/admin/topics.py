@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 from rmqwire.bodies.base import MessageQueue
 from rmqwire.bodies.group import GroupList
 from rmqwire.bodies.offset import TopicOffset, TopicStatsTable
+from rmqwire.hashing import hash_order, unsigned_string_hash
 from rmqwire.requests.topic import GetTopicStatsInfo, QueryTopicConsumeByWho
 
 from .asking import DLQ_PREFIX, RETRY_PREFIX, address_of
 from .command import SWITCH, command, flag
 from .errors import AdminError, BadUsage, NotFound
 from .output import Columns
-from .text import front, hash_order, human_time, queue_order
+from .text import front, human_time, queue_hash, queue_order
 
 if TYPE_CHECKING:
     from rmqwire.bodies.route import TopicRouteData
@@ -177,13 +178,13 @@ async def allocate_mq(admin: Admin, given: Given, out: Output) -> None:
     consumers = given.text("ipList").split(",")
     if len(set(consumers)) != len(consumers):
         raise BadUsage("an address is given twice", "give each consumer once")
-    queues = readable_queues(given.text("topic"), route)
+    queues = hash_order(readable_queues(given.text("topic"), route), queue_hash)  # the strategy gets a HashSet
     result = {}
     for index, consumer in enumerate(consumers):
         share, rest = divmod(len(queues), len(consumers))
         begin = index * share + min(index, rest)
         result[consumer] = queues[begin : begin + share + (index < rest)]
-    shown = {consumer: result[consumer] for consumer in hash_order(result)}
+    shown = {consumer: result[consumer] for consumer in hash_order(result, unsigned_string_hash)}
     out.line(msgspec.json.encode({"result": shown}).decode())
     out.field("result", result)
 

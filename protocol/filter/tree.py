@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rmqwire.dialect_writer import java_double
-from rmqwire.hashing import unsigned_string_hash
+from rmqwire.hashing import hash_order, unsigned_string_hash
 
 from .errors import CLASS_CAST, ILLEGAL, NOT_A_NUMBER, PARSE_EXCEPTION, ExpressionTooLarge, FilterError, Unevaluable
 from .values import DOUBLE_MAX_TEXT, DOUBLE_MIN_TEXT, LONG_MAX, TRIMMED, Value, compare
@@ -195,14 +195,8 @@ class InList(Condition):
 
 
 def _in_hash_order(elements: list[str]) -> list[str]:
-    distinct = list(dict.fromkeys(elements))
     buckets = 1 << (max(len(elements) * 4 // 3 + 1, 16) - 1).bit_length()
-
-    def bucket(text: str) -> int:
-        code = unsigned_string_hash(text)
-        return (code ^ code >> 16) & buckets - 1
-
-    return sorted(distinct, key=bucket)
+    return hash_order(dict.fromkeys(elements), unsigned_string_hash, buckets)
 
 
 def _java_text(value: Value) -> str:

@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rmqwire.hashing import IndexKeyHasher, index_hash, java_string_hash, tags_code, unsigned_string_hash
+from rmqwire.hashing import (
+    IndexKeyHasher,
+    hash_order,
+    index_hash,
+    java_string_hash,
+    tags_code,
+    unsigned_string_hash,
+)
 from tests.strategies import JAVA_TEXT, TOPICS
 
 
@@ -84,3 +91,19 @@ def test_the_table_of_last_letters_is_bounded_too() -> None:
         key = "0" * 28 + chr(33 + number % 90) + chr(33 + number // 90) + "zz"
         assert hasher.index_hash(key) == index_hash(unsigned_string_hash("T#" + key))
     assert len(hasher._pairs) <= hasher._PAIRS_MAX + 2
+
+
+def test_hash_order_is_that_of_java() -> None:
+    # HashSet of these in Java 17: [banana, orange, apple, pear]
+    assert hash_order(["apple", "banana", "pear", "orange"], unsigned_string_hash) == [
+        "banana",
+        "orange",
+        "apple",
+        "pear",
+    ]
+
+
+def test_hash_order_grows_its_table() -> None:
+    keys = [f"key-{n}" for n in range(40)]
+    assert sorted(hash_order(keys, unsigned_string_hash)) == sorted(keys)
+    assert hash_order(keys, unsigned_string_hash) == hash_order(keys, unsigned_string_hash, 64)
