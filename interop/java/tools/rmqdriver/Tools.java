@@ -2,6 +2,8 @@ package rmqdriver;
 
 import java.io.ByteArrayOutputStream;
 import java.io.PrintStream;
+import java.lang.reflect.Field;
+import java.lang.reflect.Modifier;
 import java.util.List;
 import java.util.Map;
 import org.apache.rocketmq.tools.command.MQAdminStartup;
@@ -27,6 +29,7 @@ final class Tools {
         ByteArrayOutputStream complained = new ByteArrayOutputStream();
         System.setOut(new PrintStream(printed, true, "UTF-8"));
         System.setErr(new PrintStream(complained, true, "UTF-8"));
+        forgetCommands();
         Thread hurry = hurryAlong(Thread.currentThread());
         try {
             MQAdminStartup.main0(argv, null);
@@ -36,6 +39,19 @@ final class Tools {
             System.setErr(err);
         }
         return Driver.line("printed", "out", printed.toString("UTF-8"), "err", complained.toString("UTF-8"));
+    }
+
+    /**
+     * Empty the list of subcommands, which main0 fills: some keep their client, and a second call would use one that
+     * has been shut down.
+     */
+    private static void forgetCommands() throws IllegalAccessException {
+        for (Field field : MQAdminStartup.class.getDeclaredFields()) {
+            if (Modifier.isStatic(field.getModifiers()) && List.class.isAssignableFrom(field.getType())) {
+                field.setAccessible(true);
+                ((List<?>) field.get(null)).clear();
+            }
+        }
     }
 
     /**
