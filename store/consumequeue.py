@@ -30,6 +30,7 @@ FILLER = UNIT.pack(0, 0x7FFFFFFF, 0)
 SCHEDULE_TOPIC = "SCHEDULE_TOPIC_XXXX"
 FILE_SIZE_KEY = "mappedFileSizeConsumeQueue"
 _RECORD_HEAD = struct.Struct(">iiiiiqq")
+_HEAD_BYTES = 4096 // UNIT_BYTES * UNIT_BYTES
 
 
 class ConsumeQueue:
@@ -143,7 +144,9 @@ class QueueFiles:
         return UNIT.unpack(data) if len(data) == UNIT_BYTES else (0, 0, 0)
 
     def _is_unit(self, queue: ConsumeQueue, offset: int, reader: Reader) -> bool:
-        physical_offset, size, _ = self.unit(queue, offset, reader)
+        return self._looks_good(*self.unit(queue, offset, reader))
+
+    def _looks_good(self, physical_offset: int, size: int, _tags_code: int) -> bool:
         return physical_offset >= 0 and size > 0 and (self.bound is None or physical_offset < self.bound)
 
     def _last_end(self, queue: ConsumeQueue, reader: Reader) -> int:
@@ -155,13 +158,25 @@ class QueueFiles:
         """
         queue.memory = (1 << 62, bytearray())  # nothing is in memory while the files are looked at
         for start in reversed(queue.starts):
-            begin, end = start // UNIT_BYTES, (start + self.file_size) // UNIT_BYTES
-            end = _first_not(begin, end, lambda offset: self._is_unit(queue, offset, reader))
+            begin = start // UNIT_BYTES
+            end = self._end_in_file(queue, start, reader)
             if end > begin and not self._has_record(queue, end - 1, reader):
                 end = _first_not(begin, end, lambda offset: self._has_record(queue, offset, reader))
             if end > begin:
                 return end
         return queue.starts[0] // UNIT_BYTES
+
+    def _end_in_file(self, queue: ConsumeQueue, start: int, reader: Reader) -> int:
+        """The offset behind the last unit in one file.
+
+        Most queues are short when there are very many of them: their end is found with one read.
+        """
+        begin, end = start // UNIT_BYTES, (start + self.file_size) // UNIT_BYTES
+        head = reader.read(queue.path(start), 0, min(_HEAD_BYTES, self.file_size))
+        count = len(head) // UNIT_BYTES
+        if count and self._looks_good(*UNIT.unpack_from(head, (count - 1) * UNIT_BYTES)):
+            return _first_not(begin + count, end, lambda offset: self._is_unit(queue, offset, reader))
+        return begin + _first_not(0, count, lambda at: self._looks_good(*UNIT.unpack_from(head, at * UNIT_BYTES)))
 
     def _has_record(self, queue: ConsumeQueue, offset: int, reader: Reader) -> bool:
         """Whether the log has the record a unit is about, as far as can be told."""

@@ -199,6 +199,8 @@ def remove_file(files: Files, path: str) -> None:
 
 
 _CLEAR_BYTES = 1 << 16
+_FIRST_LOOK_BYTES = 4096
+_ZEROS = bytes(_CLEAR_BYTES)
 
 
 def has_content(files: Files, fd: int, end: int) -> bool:
@@ -225,13 +227,15 @@ def clear_from(files: Files, fd: int, offset: int, end: int) -> int:
         The number of bytes from the first to the last that was not zero.
     """
     first, last = end, offset
+    step = _FIRST_LOOK_BYTES
     while offset < end:
         start = files.next_data(fd, offset)
         if start is None or start >= end:
             break
-        chunk = files.pread(fd, min(_CLEAR_BYTES, end - start), start)
-        offset = start + len(chunk)
-        used = chunk.rstrip(b"\0")
+        chunk = files.pread(fd, min(step, end - start), start)
+        offset, step = start + len(chunk), _CLEAR_BYTES
+        # Compared before it is stripped, which looks at each byte: a restart looks at the rest of every queue's file.
+        used = b"" if chunk == _ZEROS[: len(chunk)] else chunk.rstrip(b"\0")
         if used:
             skipped = len(used) - len(used.lstrip(b"\0"))
             write_all(files, fd, bytes(len(used) - skipped), start + skipped)
