@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from zlib import crc32
 
 from .errors import DerivedWriteFailed, FlushFailed, StoreDamaged
-from .files import Files, write_all
+from .files import Files, save_page, sync_path
 
 CHECKPOINT_SIZE_BYTES = 4096
 _FIELDS = struct.Struct(">qqqqqq")
@@ -125,12 +125,7 @@ def load_checkpoint(files: Files, path: str) -> Checkpoint:
 
 def save_checkpoint(files: Files, path: str, checkpoint: Checkpoint) -> None:
     """Write and sync the file; raises `OSError`."""
-    fd = files.open(path, create=True)
-    try:
-        write_all(files, fd, checkpoint.encode(), 0)
-        files.data_sync(fd)
-    finally:
-        files.close(fd)
+    save_page(files, path, checkpoint.encode())
 
 
 def checkpoint_job(
@@ -159,14 +154,7 @@ def checkpoint_job(
                 raise DerivedWriteFailed(f"the index cannot be written: {error}") from error
         for path in paths:
             try:
-                if path.endswith("/"):
-                    files.sync_directory(path)
-                    continue
-                fd = files.open(path)
-                try:
-                    files.data_sync(fd)
-                finally:
-                    files.close(fd)
+                sync_path(files, path)
             except FileNotFoundError:
                 continue
             except OSError as error:

@@ -192,6 +192,28 @@ def write_all(files: Files, fd: int, data: bytes | bytearray, offset: int) -> No
         written += count
 
 
+def save_page(files: Files, path: str, page: bytes) -> None:
+    """Write a file that is one page, at once, and sync it; it is made when there is none. Raises `OSError`."""
+    fd = files.open(path, create=True)
+    try:
+        write_all(files, fd, page, 0)
+        files.data_sync(fd)
+    finally:
+        files.close(fd)
+
+
+def sync_path(files: Files, path: str) -> None:
+    """Sync a file, or the names in a folder when the path ends in a slash. Raises `OSError`."""
+    if path.endswith("/"):
+        files.sync_directory(path)
+        return
+    fd = files.open(path)
+    try:
+        files.data_sync(fd)
+    finally:
+        files.close(fd)
+
+
 def remove_file(files: Files, path: str) -> None:
     """Unlink; a file that is already gone is fine."""
     with contextlib.suppress(FileNotFoundError):

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from zlib import crc32
 
 from .errors import FlushFailed
-from .files import Files, write_all
+from .files import Files, save_page, sync_path, write_all
 
 CHECKPOINT_BYTES = 4096
 WIRE_BYTES = 56
@@ -112,12 +112,7 @@ def load_timer_checkpoint(files: Files, path: str) -> TimerCheckpoint | None:
 
 def save_timer_checkpoint(files: Files, path: str, checkpoint: TimerCheckpoint) -> None:
     """Write and sync the file, which is one page; raises `OSError`."""
-    fd = files.open(path, create=True)
-    try:
-        write_all(files, fd, checkpoint.encode(), 0)
-        files.data_sync(fd)
-    finally:
-        files.close(fd)
+    save_page(files, path, checkpoint.encode())
 
 
 def flush_job(
@@ -144,14 +139,7 @@ def flush_job(
     def run() -> TimerCheckpoint:
         try:
             for path in paths:
-                if path.endswith("/"):
-                    files.sync_directory(path)
-                    continue
-                fd = files.open(path)
-                try:
-                    files.data_sync(fd)
-                finally:
-                    files.close(fd)
+                sync_path(files, path)
             if pages:
                 fd = files.open(wheel_path)
                 try:
