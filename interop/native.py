@@ -57,41 +57,26 @@ class Native:
 
 
 def _serve() -> None:
-    from twisted.internet import reactor
-    from twisted.internet.defer import Deferred
-    from twisted.internet.stdio import StandardIO
-    from twisted.protocols.basic import LineOnlyReceiver
+    for line in sys.stdin:
+        sys.stdout.write(json.dumps(_one(json.loads(line))) + "\n")
+        sys.stdout.flush()
 
+
+def _one(arguments: list[str]) -> dict[str, Any]:
     from rmqd.protocol.admin.command import Invocation
     from rmqd.protocol.admin.errors import AdminError
     from rmqd.protocol.admin.main import parse
     from rmqd.protocol.admin.service import run
 
-    async def one(arguments: list[str]) -> dict[str, Any]:
-        out, err = io.StringIO(), io.StringIO()
-        try:
-            with redirect_stdout(out), redirect_stderr(err):
-                invocation = parse(arguments)
-            code = await run(invocation, reactor, out, err) if isinstance(invocation, Invocation) else invocation
-        except AdminError as cause:
-            code = cause.exit_code
-            err.write(f"{cause.line}\n")
-        return {"code": code, "out": out.getvalue(), "err": err.getvalue()}
-
-    class Lines(LineOnlyReceiver):
-        delimiter = b"\n"
-        MAX_LENGTH = 1 << 20
-
-        def lineReceived(self, line: bytes) -> None:
-            done = Deferred.fromCoroutine(one(json.loads(line)))
-            done.addCallback(lambda told: self.sendLine(json.dumps(told).encode()))
-            done.addErrback(lambda failure: (failure.printTraceback(sys.stderr), reactor.stop()))  # type: ignore[attr-defined]
-
-        def connectionLost(self, reason: object = None) -> None:
-            reactor.callLater(0, reactor.stop)  # type: ignore[attr-defined]
-
-    StandardIO(Lines())
-    reactor.run()  # type: ignore[attr-defined]
+    out, err = io.StringIO(), io.StringIO()
+    try:
+        with redirect_stdout(out), redirect_stderr(err):
+            invocation = parse(arguments)
+        code = run(invocation, out, err) if isinstance(invocation, Invocation) else invocation
+    except AdminError as cause:
+        code = cause.exit_code
+        err.write(f"{cause.line}\n")
+    return {"code": code, "out": out.getvalue(), "err": err.getvalue()}
 
 
 if __name__ == "__main__":

@@ -19,7 +19,10 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from .hosts import parse_address
-from .remoting import PeerError, RemotingConnection, RequestTimeout
+from .peer_errors import ClientStopped as ClientStopped
+from .peer_errors import ConnectFailed as ConnectFailed
+from .peer_errors import RequestTimeout
+from .remoting import RemotingConnection
 from .sockets import DEFAULT_SOCKETS, SocketSettings
 
 if TYPE_CHECKING:
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from rmqwire.declare import Header
 
     from .dispatch import Dispatcher
+    from .peer_errors import PeerError
 
 _log = Logger()
 
@@ -38,14 +42,6 @@ EndpointFactory: TypeAlias = "Callable[[str, int], IStreamClientEndpoint]"
 """Gives the endpoint that reaches a host and port."""
 
 _IDLE_SCAN_S = 10.0
-
-
-class ConnectFailed(PeerError):
-    """The peer's address is not usable, or nobody accepted the connection in time."""
-
-
-class ClientStopped(PeerError):
-    """Asked for a connection after `stop`."""
 
 
 def tcp_endpoints(reactor: object) -> EndpointFactory:

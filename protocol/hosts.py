@@ -7,6 +7,8 @@ import socket
 
 from rmqwire.message import encode_host
 
+from .addresses import parse_address as parse_address
+
 
 def host_bytes(ip: str, port: int) -> bytes:
     """Pack a peer's address as records do; an IPv4-mapped IPv6 address counts as IPv4, a scope id is left out.
@@ -38,18 +40,3 @@ def numeric_address(host: str) -> str:
         raise OSError(f"{host!r} is no name") from cause
     found.sort(key=lambda entry: entry[0] != socket.AF_INET)  # records of old clients have four bytes for it
     return str(found[0][4][0])
-
-
-def parse_address(text: str, default_port: int) -> tuple[str, int]:
-    """Split `host:port`, `[v6]:port` or `host`.
-
-    Raises:
-        ValueError: The port is not a number between 0 and 65535.
-    """
-    host, _, port = text.rpartition(":")
-    if not host or text.endswith("]") or (":" in host and not host.startswith("[")):
-        return text.strip("[]"), default_port
-    number = int(port)
-    if not 0 <= number <= 65535:
-        raise ValueError(f"port {number} is not between 0 and 65535")
-    return host.strip("[]"), number

@@ -17,10 +17,13 @@ from zope.interface import implementer
 
 from rmqwire.command import RemotingCommand, encode_command, new_request
 from rmqwire.declare import Header, declaration_of
-from rmqwire.errors import RmqError, WireError
+from rmqwire.errors import WireError
 from rmqwire.frames import FrameReader
 
 from .hosts import host_bytes
+from .peer_errors import ConnectionGone as ConnectionGone
+from .peer_errors import PeerError as PeerError
+from .peer_errors import RequestTimeout as RequestTimeout
 from .sockets import DEFAULT_SOCKETS, SocketSettings
 
 if TYPE_CHECKING:
@@ -34,18 +37,6 @@ if TYPE_CHECKING:
 
 
 _log = Logger()
-
-
-class PeerError(RmqError):
-    """A request of ours that the peer did not answer."""
-
-
-class RequestTimeout(PeerError):
-    """No answer within the time given."""
-
-
-class ConnectionGone(PeerError):
-    """The connection was lost before the answer came."""
 
 
 @implementer(IPushProducer)

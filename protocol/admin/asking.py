@@ -1,16 +1,17 @@
 """What commands ask servers by: addresses, names and routes, over pooled remoting connections.
 
 Every refusal and every server that cannot be reached becomes an `AdminError`. Nothing here prints, and nothing reads a
-clock of its own.
+clock of its own. Must not import Twisted, which would be most of the start of `mqadmin`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from rmqd.protocol.hosts import parse_address
-from rmqd.protocol.remoting import PeerError, RequestTimeout
+from rmqd.protocol.addresses import parse_address
+from rmqd.protocol.peer_errors import PeerError, RequestTimeout
 from rmqwire.bodies.base import Body
 from rmqwire.bodies.route import BrokerData, ClusterInfo, TopicRouteData
 from rmqwire.bodies.topic import TopicList
@@ -22,16 +23,15 @@ from rmqwire.requests.route import (
     GetRouteInfoByTopic,
 )
 
-from .errors import BadUsage, NotFound, Refused, Unreachable, unknown_broker, unknown_cluster
+from .errors import AdminError, BadUsage, NotFound, Refused, Unreachable, unknown_broker, unknown_cluster
 
 if TYPE_CHECKING:
-    from twisted.internet.defer import Deferred
-
-    from rmqd.protocol.client import RemotingClient
     from rmqwire.command import RemotingCommand
     from rmqwire.declare import Header
 
 B = TypeVar("B", bound=Body)
+T = TypeVar("T")
+R = TypeVar("R")
 
 TIMEOUT_MS = 5000
 """How long the official tool waits for an answer."""
@@ -41,6 +41,18 @@ RETRY_PREFIX = "%RETRY%"
 DLQ_PREFIX = "%DLQ%"
 
 
+class Connections(Protocol):
+    """What `Admin` needs of connections: `rmqd.protocol.blocking.BlockingClient` has it."""
+
+    def call(
+        self, address: str, header: Header, body: bytes = ..., *, timeout_ms: int = ...
+    ) -> Awaitable[RemotingCommand]:
+        """Send a request and give the answer, or raise a `PeerError`."""
+
+    def together(self, works: Sequence[Callable[[], Coroutine[Any, Any, R]]]) -> Awaitable[list[R]]:
+        """Run coroutines side by side and give their results in order."""
+
+
 class Admin:
     """The servers as a command sees them.
 
@@ -48,15 +60,15 @@ class Admin:
         client: Connections.
         name_servers: Addresses; the first that answers is asked.
         wall_clock_ms: The time.
-        sleep: Gives a Deferred that fires after so many seconds.
+        sleep: Waits so many seconds.
     """
 
     def __init__(
         self,
-        client: RemotingClient,
+        client: Connections,
         name_servers: tuple[str, ...],
         wall_clock_ms: Callable[[], int],
-        sleep: Callable[[float], Deferred[None]],
+        sleep: Callable[[float], Awaitable[None]],
     ) -> None:
         self._client = client
         self._name_servers = name_servers
@@ -108,6 +120,25 @@ class Admin:
             return kind.decode(answer.body) if answer.body else kind()
         except RmqError as cause:
             raise Unreachable(f"{address} answered what is no {kind.__name__}", "is it a RocketMQ server?") from cause
+
+    async def each(self, work: Callable[[T], Coroutine[Any, Any, R]], items: Sequence[T]) -> list[R | AdminError]:
+        """Do the same for each of several, side by side.
+
+        Args:
+            work: Asks servers; must not print.
+            items: What it gets, one at a time.
+
+        Returns:
+            What it gave, or what it failed with, in the order of `items`.
+        """
+
+        async def one(item: T) -> R | AdminError:
+            try:
+                return await work(item)
+            except AdminError as cause:
+                return cause
+
+        return await self._client.together([partial(one, item) for item in items])
 
     @property
     def name_servers(self) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rmqwire.bodies.ha import HARuntimeInfo
@@ -88,20 +89,24 @@ async def cluster_list(admin: Admin, given: Given, out: Output) -> None:
     if wanted is not None and wanted not in clusters:
         raise unknown_cluster(wanted, sorted(clusters))
     more = given.true("moreStats")
+    brokers = [
+        (cluster, name, number, address)
+        for cluster in (sorted(clusters) if wanted is None else [wanted])
+        for name in sorted(clusters[cluster])
+        if (broker := (info.broker_addr_table or {}).get(name))
+        for number, address in sorted(broker.broker_addrs.items())
+    ]
+    tables = await admin.each(partial(runtime, admin), [address for *_, address in brokers])
     out.head(_MORE if more else _BASE)
-    for cluster in sorted(clusters) if wanted is None else [wanted]:
-        for name in sorted(clusters[cluster]):
-            broker = (info.broker_addr_table or {}).get(name)
-            for number, address in sorted(broker.broker_addrs.items()) if broker else ():
-                try:
-                    table, reachable = await runtime(admin, address), True
-                except AdminError:
-                    table, reachable = {}, False  # listed all the same: that it does not answer is what one looks for
-                if more:
-                    out.put(_MORE, cluster, name, *_totals(table))
-                else:
-                    row = _broker_row(table, admin.now_ms())
-                    out.put(_BASE, cluster, name, number, address, *row, reachable=reachable, runtime=table)
+    for (cluster, name, number, address), found in zip(brokers, tables, strict=True):
+        reachable = not isinstance(found, AdminError)
+        # Listed without one all the same: that a broker does not answer is what one looks for.
+        table = {} if isinstance(found, AdminError) else found
+        if more:
+            out.put(_MORE, cluster, name, *_totals(table))
+        else:
+            row = _broker_row(table, admin.now_ms())
+            out.put(_BASE, cluster, name, number, address, *row, reachable=reachable, runtime=table)
 
 
 def _totals(table: dict[str, str]) -> tuple[int, ...]:
@@ -221,27 +226,29 @@ async def stats_all(admin: Admin, given: Given, out: Output) -> None:
     if wanted is not None and wanted not in topics:
         raise NotFound(f"no topic {wanted!r} at the name server", "`mqadmin topicList` lists the topics there are")
     out.head(_STATS)
-    for topic in topics if wanted is None else [wanted]:
-        if not topic.startswith((RETRY_PREFIX, DLQ_PREFIX)):
-            try:
-                await _topic_stats(admin, topic, given.true("activeTopic"), out)
-            except AdminError:
-                if wanted is not None:
-                    raise
+    shown = [one for one in topics if not one.startswith((RETRY_PREFIX, DLQ_PREFIX))] if wanted is None else [wanted]
+    for rows in await admin.each(partial(_topic_stats, admin, given.true("activeTopic")), shown):
+        if not isinstance(rows, AdminError):
+            for row in rows:
+                out.put(_STATS, *row)
+        elif wanted is not None:
+            raise rows
 
 
-async def _topic_stats(admin: Admin, topic: str, active_only: bool, out: Output) -> None:
+async def _topic_stats(admin: Admin, active_only: bool, topic: str) -> list[tuple[object, ...]]:
+    rows: list[tuple[object, ...]] = []
     route = await admin.route(topic)
     groups = await groups_of(admin, route, topic)
     in_tps, came = await _rate(admin, route.broker_datas, "TOPIC_PUT_NUMS", topic)
     if not groups and (came or not active_only):
-        out.put(_STATS, front(topic, 64), "", 0, f"{in_tps:.2f}", "", came, "NO_CONSUMER")
+        rows.append((front(topic, 64), "", 0, f"{in_tps:.2f}", "", came, "NO_CONSUMER"))
     for group in groups:
         out_tps, left = await _rate(admin, route.broker_datas, "GROUP_GET_NUMS", f"{topic}@{group}")
         if active_only and not came and not left:
             continue
         lag = max(0, await _lag(admin, route.broker_datas, topic, group))
-        out.put(_STATS, front(topic, 64), front(group, 64), lag, f"{in_tps:.2f}", f"{out_tps:.2f}", came, left)
+        rows.append((front(topic, 64), front(group, 64), lag, f"{in_tps:.2f}", f"{out_tps:.2f}", came, left))
+    return rows
 
 
 async def _rate(admin: Admin, brokers: list[BrokerData], name: str, key: str) -> tuple[float, int]:

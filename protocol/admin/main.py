@@ -1,6 +1,7 @@
 """The entry point of `mqadmin`: find the command, read its flags, run it, and turn every error into one line.
 
-Starting fast is a promise: a command's module is imported when the command is named, Twisted when something is asked.
+Starting fast is a promise (`docs/adr/0008`): a command's module is imported when the command is named, the connections
+when something is asked, Twisted never.
 """
 
 from __future__ import annotations

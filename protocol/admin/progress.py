@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rmqwire.bodies.offset import ConsumeStats, ConsumeStatsList
@@ -128,24 +129,28 @@ async def _readers(admin: Admin, group: str) -> dict[MessageQueue, str]:
 
 
 async def _all_groups(admin: Admin, out: Output) -> None:
+    groups = [topic[len(RETRY_PREFIX) :] for topic in await admin.topics() if topic.startswith(RETRY_PREFIX)]
+    rows = await admin.each(partial(_group_row, admin), groups)
     out.head(_GROUPS)
-    for topic in await admin.topics():
-        if not topic.startswith(RETRY_PREFIX):
-            continue
-        group = topic[len(RETRY_PREFIX) :]
-        stats = ConsumeStats()
-        connections: ConsumerConnection | None = None
-        try:
-            stats = await consume_stats(admin, group)
-        except AdminError:
-            pass  # a group whose offsets cannot be learned is listed with none
-        try:
-            connections = await connections_of(admin, group)
-        except AdminError:
-            pass  # offline
-        diff = sum(one.broker_offset - one.consumer_offset for one in stats.offset_table.values())
-        columns = _online(connections) if connections else (0, "OFFLINE", "", "")
-        out.put(_GROUPS, front(group, 64), *columns, int(stats.consume_tps), diff)
+    for row in rows:
+        assert not isinstance(row, AdminError)
+        out.put(_GROUPS, *row)
+
+
+async def _group_row(admin: Admin, group: str) -> tuple[object, ...]:
+    stats = ConsumeStats()
+    connections: ConsumerConnection | None = None
+    try:
+        stats = await consume_stats(admin, group)
+    except AdminError:
+        pass  # a group whose offsets cannot be learned is listed with none
+    try:
+        connections = await connections_of(admin, group)
+    except AdminError:
+        pass  # offline
+    diff = sum(one.broker_offset - one.consumer_offset for one in stats.offset_table.values())
+    columns = _online(connections) if connections else (0, "OFFLINE", "", "")
+    return (front(group, 64), *columns, int(stats.consume_tps), diff)
 
 
 def _online(connections: ConsumerConnection) -> tuple[int, str, str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rmqwire.bodies.base import MessageQueue
@@ -43,21 +44,24 @@ async def topic_list(admin: Admin, given: Given, out: Output) -> None:
             out.line(topic)
             out.row(topic)
         return
-    info = await admin.clusters()
+    table = (await admin.clusters()).cluster_addr_table or {}
+    shown = [topic for topic in topics if not topic.startswith((RETRY_PREFIX, DLQ_PREFIX))]
+    found = await admin.each(partial(_cluster_and_groups, admin, table), shown)
     out.head(_WITH_GROUPS)
-    for topic in topics:
-        if topic.startswith((RETRY_PREFIX, DLQ_PREFIX)):
-            continue
-        cluster: str | None = ""
-        groups: list[str] = []
-        try:
-            route = await admin.route(topic)
-            cluster = next(iter(_clusters_of(route, info.cluster_addr_table or {})), None)
-            groups = await groups_of(admin, route, topic)
-        except AdminError:
-            pass  # as the official tool: the topic is listed without what could not be learned
+    for topic, one in zip(shown, found, strict=True):
+        # As the official tool: a topic is listed without what could not be learned.
+        cluster, groups = ("", []) if isinstance(one, AdminError) else one
         for group in groups or [""]:
             out.put(_WITH_GROUPS, front(cluster, 20), front(topic, 64), front(group, 64))
+
+
+async def _cluster_and_groups(admin: Admin, table: dict[str, list[str]], topic: str) -> tuple[str | None, list[str]]:
+    route = await admin.route(topic)
+    cluster = next(iter(_clusters_of(route, table)), None)
+    try:
+        return cluster, await groups_of(admin, route, topic)
+    except AdminError:
+        return cluster, []
 
 
 def _clusters_of(route: TopicRouteData, table: dict[str, list[str]]) -> list[str]:

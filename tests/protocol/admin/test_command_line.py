@@ -110,3 +110,19 @@ def test_help_imports_neither_twisted_nor_a_command() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "topicList" in done.stdout
+
+
+def test_no_command_imports_twisted() -> None:
+    code = (
+        "import sys\n"
+        "from importlib import import_module\n"
+        "from rmqd.protocol.admin.catalogue import BUILT\n"
+        "from rmqd.protocol.admin.main import run\n"
+        "for module, _ in BUILT.values():\n"
+        "    import_module(f'rmqd.protocol.admin.{module}')\n"
+        "assert run(['topicList', '-n', '127.0.0.1:1']) == 1\n"
+        "heavy = [name for name in ('twisted', 'asyncio', 'construct') if name in sys.modules]\n"
+        "sys.exit(f'imported: {heavy}' if heavy else 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, TypeVar
 
 import pytest
 from protocol.network import Network
@@ -41,6 +43,8 @@ from rmqwire.requests.group import GetAllSubscriptionGroupConfig, GetAllSubscrip
 from rmqwire.requests.ha import GetBrokerHaStatus
 from rmqwire.requests.maintenance import GetColdDataFlowCtrInfo, UpdateColdDataFlowCtrConfig
 from rmqwire.requests.route import GetAllTopicListFromNameserver, GetBrokerClusterInfo
+
+T = TypeVar("T")
 
 NAMESRV, BROKER, CONTROLLER = "10.0.0.1:9876", "10.0.0.2:10911", "10.0.0.3:9878"
 
@@ -116,6 +120,16 @@ class Controller:
         return Reply(body=BrokerReplicasInfo(replicas_info_table={"b": info}).encode())
 
 
+class Connections:
+    """Connections of the simulated network; what runs side by side elsewhere comes one after the other."""
+
+    def __init__(self, client: RemotingClient) -> None:
+        self.call = client.call
+
+    async def together(self, works: Sequence[Callable[[], Coroutine[Any, Any, T]]]) -> list[T]:
+        return [await work() for work in works]
+
+
 class World:
     """Three servers and a clock."""
 
@@ -137,7 +151,7 @@ class World:
         def sleep(seconds: float) -> Deferred[None]:
             return deferLater(self.clock, seconds)
 
-        done = Deferred.fromCoroutine(run_by(client, sleep, invocation, self.out, self.err))
+        done = Deferred.fromCoroutine(run_by(Connections(client), sleep, invocation, self.out, self.err))
         self.network.run()
         return done
 
