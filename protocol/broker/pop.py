@@ -359,9 +359,8 @@ class OnePop:
             if self._rest > 0:
                 shared.holds.notify(waiters)
             found = self._reply(ResponseCode.SUCCESS, "FOUND")
-            if shared.when_safe is not None and self._staged_end:
-                return shared.when_safe(self._staged_end).addCallback(lambda _: found)
-            return found
+            wait = shared.when_safe(self._staged_end) if shared.when_safe is not None and self._staged_end else None
+            return found if wait is None else wait.addCallback(lambda _: found)
         holding = self._hold()
         if holding is Holding.HELD:
             # Unlike Java also only after a step ahead, as otherwise the next look would end like this one.

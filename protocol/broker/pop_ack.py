@@ -207,7 +207,8 @@ class AckHandlers:
                 return Reply(code=ResponseCode.SYSTEM_ERROR, remark=str(failed))
             stored()
             when_safe = self._shared.when_safe
-            return reply if when_safe is None else when_safe(end).addCallback(lambda _: reply)
+            wait = when_safe(end) if when_safe is not None else None
+            return reply if wait is None else wait.addCallback(lambda _: reply)  # late or not, it is stored
 
         return Staged(finish)
 

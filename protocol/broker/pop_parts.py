@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from twisted.internet.defer import Deferred
-
     from rmqd.store.messagestore import MessageStore
 
     from .groups import SubscriptionGroups
+    from .ha_acks import WhenSafe
     from .pop_checks import PopChecks, PopSettings
     from .pop_holds import PopHolds
     from .pop_log import ReviveLog
@@ -29,7 +28,7 @@ class PopShared:
     Attributes:
         holds: Waiting pops.
         notices: Waiting notifications.
-        when_safe: Waits until the log is flushed to a position; None when answers do not wait for that.
+        when_safe: As for sends.
     """
 
     store: MessageStore
@@ -46,4 +45,4 @@ class PopShared:
     stats: BrokerStats
     wall_clock_ms: Callable[[], int]
     run_in_thread: RunInThread
-    when_safe: Callable[[int], Deferred[int]] | None
+    when_safe: WhenSafe | None

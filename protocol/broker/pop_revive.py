@@ -242,7 +242,9 @@ class ReviveQueue:
         if self._shared.topics.unsaved or self._shared.when_safe is not None:
             await self._shared.topics.saved()
         if self._shared.when_safe is not None:
-            await self._shared.when_safe(last.physical_offset + last.size)
+            wait = self._shared.when_safe(last.physical_offset + last.size)
+            if wait is not None:
+                await wait
 
     async def _message(self, queue: PopQueue, offset: int) -> StoredMessage | None:
         read = self._shared.store.get_messages

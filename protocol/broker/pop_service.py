@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from rmqd.store.errors import StoreError
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
 
     from .delay import DelayLevels
     from .groups import SubscriptionGroups
+    from .ha_acks import WhenSafe
     from .offsets import ConsumerOffsets
     from .state_writer import RunInThread
     from .stats import BrokerStats
@@ -57,7 +57,7 @@ class PopService:
         wall_clock_ms: Unix milliseconds.
         run_in_thread: Reads what is not in memory.
         timer_behind: Whether the timer has not delivered all that is due.
-        when_safe: Waits until the log is flushed to a position; None when answers do not wait for that.
+        when_safe: As for sends.
 
     Attributes:
         handlers: For the dispatcher.
@@ -82,7 +82,7 @@ class PopService:
         wall_clock_ms: Callable[[], int],
         run_in_thread: RunInThread,
         timer_behind: Callable[[], bool],
-        when_safe: Callable[[int], Deferred[int]] | None,
+        when_safe: WhenSafe | None,
     ) -> None:
         broker = options.broker
         self._options = options

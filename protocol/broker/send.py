@@ -214,7 +214,7 @@ class SendHandlers:
 
     def _send_batch(self, request: Request, header: Header, config: TopicConfig) -> Result:
         topic = header.topic
-        check_batch(topic, header.properties, self._settings.max_message_size)
+        properties = check_batch(topic, header.properties, self._settings.max_message_size)
         queue_id = pick_queue(header.queue_id, config)
         sys_flag = header.sys_flag
         if config.topic_filter_type == "MULTI_TAG":
@@ -242,7 +242,9 @@ class SendHandlers:
             if failed is not None:
                 return self._store_refused(failed)
             self._stats.put(topic, len(batch.physical_offsets), batch.size)
-            wait = self._when_safe(batch.end) if self._when_safe is not None else None
+            wait = None
+            if self._when_safe is not None and properties.get("WAIT") != "false":
+                wait = self._when_safe(batch.end)
             if self._topics.unsaved:
                 wait = self._when_topic_saved(topic, wait)
             return answer(0) if wait is None else wait.addCallback(answer)

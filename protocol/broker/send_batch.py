@@ -15,7 +15,7 @@ from .send_checks import RETRY_PREFIX, illegal_message
 _TOPIC_LENGTH_MAX = 127
 
 
-def check_batch(topic: str, properties: str | None, size_max_bytes: int) -> None:
+def check_batch(topic: str, properties: str | None, size_max_bytes: int) -> dict[str, str]:
     """Refuse batches of kinds that there are not.
 
     The properties of the request count, not those of the messages in it: a message of a batch that asks for a delay
@@ -26,6 +26,9 @@ def check_batch(topic: str, properties: str | None, size_max_bytes: int) -> None
         properties: Of the request.
         size_max_bytes: `maxMessageSize`, for the remark.
 
+    Returns:
+        The properties of the request, read.
+
     Raises:
         RequestError: To a retry topic, or with a delay.
     """
@@ -33,8 +36,10 @@ def check_batch(topic: str, properties: str | None, size_max_bytes: int) -> None
         raise RequestError(f"message topic length too long {len(topic)}", ResponseCode.MESSAGE_ILLEGAL)
     if topic.startswith(RETRY_PREFIX):
         raise RequestError(f"batch request does not support retry group {topic}", ResponseCode.MESSAGE_ILLEGAL)
-    if properties and delay_level(parse_properties(properties)) > 0:
+    read = parse_properties(properties) if properties else {}
+    if delay_level(read) > 0:
         raise RequestError(illegal_message(size_max_bytes, "a batch cannot be delayed"), ResponseCode.MESSAGE_ILLEGAL)
+    return read
 
 
 def check_batch_size(body: bytes, size_max_bytes: int) -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rmqd.protocol.dispatch import Request
     from rmqd.store.messagestore import MessageStore
 
+    from .ha_acks import WhenSafe
     from .send import SendSettings
     from .stats import BrokerStats
     from .timer_service import TimerService
@@ -43,6 +44,7 @@ class RecallHandlers:
         send_settings: Of the broker.
         stats: Counts puts.
         wall_clock_ms: Tells what is too late.
+        when_safe: As for sends; late or not, the recall is stored and answered SUCCESS, as Java does.
         broker_name: Which a handle must name.
         region_id: `regionId`.
     """
@@ -55,6 +57,7 @@ class RecallHandlers:
         send_settings: SendSettings,
         stats: BrokerStats,
         wall_clock_ms: Callable[[], int],
+        when_safe: WhenSafe | None = None,
         *,
         broker_name: str,
         region_id: str,
@@ -65,6 +68,7 @@ class RecallHandlers:
         self._send_settings = send_settings
         self._stats = stats
         self._wall_clock_ms = wall_clock_ms
+        self._when_safe = when_safe
         self._broker_name = broker_name
         self._ext = {"MSG_REGION": region_id}
 
@@ -105,7 +109,7 @@ class RecallHandlers:
 
     def _stage(
         self, request: Request, header: RecallMessage, handle: RecallHandle
-    ) -> Callable[[Exception | None], Reply]:
+    ) -> Callable[[Exception | None], Result]:
         now_ms = self._wall_clock_ms()
         key = delete_key(handle.topic, handle.unique_key, self._rules.settings.append_topic)
         properties = {
@@ -139,11 +143,13 @@ class RecallHandlers:
         except (RequestError, StoreError):
             return lambda _: failure
 
-        def finish(failed: Exception | None) -> Reply:
+        def finish(failed: Exception | None) -> Result:
             if failed is not None:
                 return failure
             self._stats.put(topic, 1, put.size)
-            return Reply(RecallMessageReply(msg_id=handle.unique_key), ext=self._ext)
+            reply = Reply(RecallMessageReply(msg_id=handle.unique_key), ext=self._ext)
+            wait = self._when_safe(put.physical_offset + put.size) if self._when_safe is not None else None
+            return reply if wait is None else wait.addCallback(lambda _: reply)
 
         return finish
 

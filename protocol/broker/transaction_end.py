@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from rmqd.store.messagestore import MessageStore
 
     from .delay import DelayLevels
+    from .ha_acks import WhenSafe
     from .send import SendSettings
     from .stats import BrokerStats
     from .topic_counts import TopicCounts
@@ -50,6 +51,7 @@ class TransactionHandlers:
         stats: Counts of puts.
         wall_clock_ms: Tells how old a half message is.
         run_in_thread: Reads what is not in memory.
+        when_safe: As for sends; late or not, a committed message is stored and answered SUCCESS, as Java does.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class TransactionHandlers:
         stats: BrokerStats,
         wall_clock_ms: Callable[[], int],
         run_in_thread: Callable[..., Deferred[Any]],
+        when_safe: WhenSafe | None = None,
     ) -> None:
         self._store = store
         self._ends = ends
@@ -73,6 +76,7 @@ class TransactionHandlers:
         self._stats = stats
         self._wall_clock_ms = wall_clock_ms
         self._run_in_thread = run_in_thread
+        self._when_safe = when_safe
 
     @handles(EndTransaction)
     def end(self, request: Request, header: EndTransaction) -> Result:
@@ -135,7 +139,12 @@ class TransactionHandlers:
             if failed is not None:
                 return Reply(code=_code(failed), remark=self._remark(failed))
             self._stats.put(topic, 1, put.size)
-            return self._ended(half)
+            # The note of the end lies behind the message in the log: no slave has the one without the other.
+            ended = self._ended(half)
+            wait = None
+            if self._when_safe is not None and half.waits:
+                wait = self._when_safe(put.physical_offset + put.size)
+            return ended if wait is None else wait.addCallback(lambda _: ended)
 
         return finish
 

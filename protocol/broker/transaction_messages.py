@@ -104,6 +104,11 @@ class HalfMessage:
         return self.properties.get(PRODUCER_GROUP)
 
     @property
+    def waits(self) -> bool:
+        """Whether its producer wants answers to wait for the disk and for slaves; the end of the transaction too."""
+        return self.properties.get("WAIT") != "false"
+
+    @property
     def check_times(self) -> int:
         """How often it was checked; text that is no number counts as -1, as in Java."""
         text = self.properties.get(CHECK_TIMES)

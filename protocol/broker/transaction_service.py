@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from .clients import ProducerRegistry
     from .delay import DelayLevels
+    from .ha_acks import WhenSafe
     from .offsets import ConsumerOffsets
     from .send import SendSettings
     from .stats import BrokerStats
@@ -55,6 +56,7 @@ class Transactions:
         clock: For intervals.
         wall_clock_ms: For ages.
         run_in_thread: Reads what is not in memory.
+        when_safe: As for sends.
 
     Attributes:
         handlers: For the dispatcher.
@@ -75,6 +77,7 @@ class Transactions:
         clock: IReactorTime,
         wall_clock_ms: Callable[[], int],
         run_in_thread: Callable[..., Deferred[Any]],
+        when_safe: WhenSafe | None = None,
     ) -> None:
         self._topics = topics
         self._settings = settings
@@ -88,7 +91,16 @@ class Transactions:
         self.counts = counts
         self.handlers: list[object] = [
             TransactionHandlers(
-                store, self._ends, counts, levels, settings, send_settings, stats, wall_clock_ms, run_in_thread
+                store,
+                self._ends,
+                counts,
+                levels,
+                settings,
+                send_settings,
+                stats,
+                wall_clock_ms,
+                run_in_thread,
+                when_safe,
             )
         ]
 

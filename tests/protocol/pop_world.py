@@ -95,6 +95,11 @@ class PopWorld:
         """Pop, and take the answer."""
         return Popped(self.peer.ask(self.request(invisible_ms, **fields)))
 
+    @staticmethod
+    def pop_of(answer: RemotingCommand) -> Popped:
+        """What an answer to a pop brought."""
+        return Popped(answer)
+
     def held(self, peer: Peer | None = None, **fields: object) -> Peer:
         """Let a pop wait, on a connection of its own."""
         peer = peer or self.world.peer("another")
@@ -104,28 +109,40 @@ class PopWorld:
 
     def ack(self, message: StoredMessage, receipt: str, topic: str = "T") -> RemotingCommand:
         """Acknowledge."""
-        return self.peer.ask(
-            AckMessage(
-                consumer_group="G",
-                topic=topic,
-                queue_id=message.queue_id,
-                extra_info=receipt,
-                offset=message.queue_offset,
-            )
+        return self.peer.ask(self._ack(message, receipt, topic))
+
+    def send_ack(self, message: StoredMessage, receipt: str) -> None:
+        """Acknowledge, and leave the answer."""
+        self.peer.send(self._ack(message, receipt, "T"))
+
+    @staticmethod
+    def _ack(message: StoredMessage, receipt: str, topic: str) -> AckMessage:
+        return AckMessage(
+            consumer_group="G",
+            topic=topic,
+            queue_id=message.queue_id,
+            extra_info=receipt,
+            offset=message.queue_offset,
         )
 
     def change(self, message: StoredMessage, receipt: str, invisible_ms: int, **more: bool) -> RemotingCommand:
         """Hide for another time."""
-        return self.peer.ask(
-            ChangeMessageInvisibleTime(
-                consumer_group="G",
-                topic="T",
-                queue_id=message.queue_id,
-                extra_info=receipt,
-                offset=message.queue_offset,
-                invisible_time=invisible_ms,
-                **more,
-            )
+        return self.peer.ask(self._change(message, receipt, invisible_ms, **more))
+
+    def send_change(self, message: StoredMessage, receipt: str, invisible_ms: int) -> None:
+        """Hide for another time, and leave the answer."""
+        self.peer.send(self._change(message, receipt, invisible_ms))
+
+    @staticmethod
+    def _change(message: StoredMessage, receipt: str, invisible_ms: int, **more: bool) -> ChangeMessageInvisibleTime:
+        return ChangeMessageInvisibleTime(
+            consumer_group="G",
+            topic="T",
+            queue_id=message.queue_id,
+            extra_info=receipt,
+            offset=message.queue_offset,
+            invisible_time=invisible_ms,
+            **more,
         )
 
     def wait_back(self, seconds: float = 15.0, **fields: object) -> Popped:

@@ -133,7 +133,15 @@ class TransactionWorld:
 
     def end(self, half: Half, outcome: int, *, checked: bool = False, group: str = "P") -> RemotingCommand:
         """End a transaction, and take the answer, which a client does not ask for."""
-        header = EndTransaction(
+        return self.producer.ask(self._end(half, outcome, checked=checked, group=group))
+
+    def send_end(self, half: Half, outcome: int) -> None:
+        """End a transaction, and leave the answer."""
+        self.producer.send(self._end(half, outcome, checked=False, group="P"))
+
+    @staticmethod
+    def _end(half: Half, outcome: int, *, checked: bool, group: str) -> EndTransaction:
+        return EndTransaction(
             producer_group=group,
             tran_state_table_offset=half.queue_offset,
             commit_log_offset=half.commit_log_offset,
@@ -141,7 +149,6 @@ class TransactionWorld:
             msg_id=half.msg_id,
             from_transaction_check=checked,
         )
-        return self.producer.ask(header)
 
     def checks(self, peer: Peer | None = None) -> list[Check]:
         """Take the checks that a producer has got."""
