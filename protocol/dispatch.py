@@ -8,7 +8,7 @@ handlers stage what they store, the store commits once (`turn`), then all answer
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from rmqwire.codes import ResponseCode
 from rmqwire.command import FLAG_ONEWAY, FLAG_RESPONSE, RemotingCommand, decode_command
@@ -16,7 +16,7 @@ from rmqwire.declare import Header, Role, declaration_of, declarations
 from rmqwire.errors import RequestError, WireError
 
 from .answering import settle, unexpected
-from .replies import Reply, Result, Staged
+from .replies import Reply, Result, Staged, encode_reply
 from .turn import NoBarrier, Turn
 
 if TYPE_CHECKING:
@@ -61,6 +61,19 @@ def marked(kind: type) -> Iterator[tuple[str, tuple[type[Header], ...]]]:
                 yield name, headers
 
 
+class Gate(Protocol):
+    """Who may refuse requests before they are served.
+
+    Attributes:
+        closing: Whether there is anything to refuse; looked at once per read, so that a gate costs nothing else.
+    """
+
+    closing: bool
+
+    def refuses(self, request: Request, behind_it: int) -> Reply | None:
+        """Give the answer to a request that is not to be served, None to one that is."""
+
+
 class Dispatcher:
     """The request table of one server.
 
@@ -69,6 +82,7 @@ class Dispatcher:
         handlers: Objects whose methods are marked with `handles`.
         barrier: Commits what handlers staged.
         later: `callLater` of the reactor: lets one commit serve all connections that its turn found ready.
+        gate: Refuses requests while the server is behind.
 
     Raises:
         ValueError: A code is handled twice, or by a role that does not serve it.
@@ -81,8 +95,10 @@ class Dispatcher:
         *,
         barrier: WriteBarrier | None = None,
         later: Later | None = None,
+        gate: Gate | None = None,
     ) -> None:
         self.role = role
+        self._gate = gate
         self._turn = Turn(barrier if barrier is not None else NoBarrier(), later)
         self._table: dict[int, tuple[type[Header], Handler]] = {}
         self.handled_by: dict[int, str] = {}
@@ -106,7 +122,7 @@ class Dispatcher:
     def without(self, codes: Iterable[int]) -> Dispatcher:
         """Give the same table less some codes, as a second port serves it."""
         other = Dispatcher(self.role, ())
-        other._turn = self._turn
+        other._turn, other._gate = self._turn, self._gate
         dropped = frozenset(codes)
         other._table = {code: entry for code, entry in self._table.items() if code not in dropped}
         other.handled_by = {code: name for code, name in self.handled_by.items() if code not in dropped}
@@ -121,6 +137,8 @@ class Dispatcher:
         out: list[bytes] = []
         staged: list[tuple[Request, Staged]] = []
         error: WireError | None = None
+        if self._gate is not None and self._gate.closing:
+            frames = self._let_in(frames, self._gate, out)
         for frame in frames:
             try:
                 request = _decode(frame)
@@ -145,6 +163,22 @@ class Dispatcher:
             connection.send(b"".join(out))
         if error is not None:
             raise error
+
+    @staticmethod
+    def _let_in(frames: list[Frame], gate: Gate, out: list[bytes]) -> list[Frame]:
+        """Answer those that are refused; give the others, and all from the first whose header does not parse."""
+        let_in: list[Frame] = []
+        for place, frame in enumerate(frames):
+            try:
+                request = _decode(frame)
+            except WireError:
+                return let_in + frames[place:]
+            refused = None if request.flag & FLAG_RESPONSE else gate.refuses(request, len(frames) - place - 1)
+            if refused is None:
+                let_in.append(frame)
+            else:
+                out.append(encode_reply(request.opaque, refused))
+        return let_in
 
     def _call(self, request: Request) -> Result:
         entry = self._table.get(request.code)

@@ -51,7 +51,9 @@ class StoreFlush(OptionGroup):
     use_abs_lock = boolean(False, "Kind of lock around an append: backing off by itself.", key="useABSLock")
     spin_lock_collision_retreat_optimal_degree = int32(1000, "spins", "When that lock backs off.")
     topic_queue_lock_num = int32(32, "locks", "Locks around the offsets of queues.")
-    os_page_cache_busy_time_out_mills = int64(1000, "ms", "Answer SYSTEM_BUSY while an append takes longer.")
+    os_page_cache_busy_time_out_mills = int64(
+        1000, "ms", "Answer SYSTEM_BUSY while an append takes longer.", acted=True
+    )
     max_async_put_message_requests = int32(5000, "requests", "Most sends that wait for the store.")
     warm_maped_file_enable = boolean(False, "Touch every page of a new file.")
     flush_least_pages_when_warm_maped_file = int32(4096, "pages", "Flush after so many pages of it.")

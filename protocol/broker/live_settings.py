@@ -75,6 +75,7 @@ class LiveSettings:
         parts.send_settings.reject_transaction_message = broker.reject_transaction_message
         parts.transaction_settings.follow(parts.options)
         parts.timer_settings.follow(parts.options)
+        parts.flow_settings.follow(parts.options)
         parts.pops.follow()
         parts.replication.follow()
         parts.modes.follow(parts.options)

@@ -6,6 +6,7 @@ Only construction: what each part needs is visible here, and nowhere else. `hand
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from .delay_delivery import DelayedDelivery
 from .delay_offsets import DelayOffsets
 from .durability import GroupCommit
 from .filter_state import StoredFilters
+from .flow_control import FlowControl, FlowSettings
 from .groups import SubscriptionGroups
 from .ha_admin import HaHandlers
 from .holds import PullHolds
@@ -170,7 +172,12 @@ class BrokerParts:
         )
         self.replication = Replication(options, store, reactor, self.client, run_in_thread, wall_clock_ms)
         sync_flush = options.store.flush_disk_type is FlushDiskType.SYNC_FLUSH
-        self.when_safe = self.replication.when_safe(self.group_commit.when_flushed if sync_flush else None)
+        self.flow_settings = FlowSettings()
+        self.flow_settings.follow(options)
+        self.flow = FlowControl(store, self.flow_settings, reactor.callLater, reactor.seconds)
+        self.when_safe = self.flow.counted(
+            self.replication.when_safe(self.group_commit.when_flushed if sync_flush else None)
+        )
         self.registration = self._registration(reactor, address)
         self.registration.on_master = self.replication.master_changed
         self.topics.on_changed.append(self.registration.topics_changed)
@@ -360,7 +367,7 @@ class BrokerParts:
                 self.stats,
                 self.pull_settings,
                 self.slow_groups,
-                self._run_in_thread,
+                partial(self.flow.in_thread, self._run_in_thread),
             ),
             RecallHandlers(
                 self.store,

@@ -18,12 +18,15 @@ from rmqd.store.errors import ColdRead
 from rmqd.store.reading import MAX_PULL_BYTES, GetResult, GetStatus
 from rmqwire.codes import OUR_VERSION, RequestCode, ResponseCode
 from rmqwire.command import LANGUAGE
+from rmqwire.errors import RequestError
 from rmqwire.frames import JSON, encode_frame
 from rmqwire.requests.pull import LitePullMessage, PullMessage
 
 from .pull_checks import FORBIDDEN_BROKER, SYSFLAG_COMMIT_OFFSET, SYSFLAG_SUSPEND, PullChecks, PullRefused
 
 if TYPE_CHECKING:
+    from twisted.python.failure import Failure
+
     from rmqd.protocol.dispatch import Request
     from rmqd.store.messagestore import MessageStore
     from rmqwire.bodies import SubscriptionGroupConfig, TopicConfig
@@ -85,7 +88,7 @@ class PullHandlers:
         stats: Counts gets.
         settings: Options.
         slow: Told how far behind each read is.
-        run_in_thread: Runs reads of pages that are not in memory.
+        read_in_thread: Given the request code and a read of pages that are not in memory.
     """
 
     def __init__(
@@ -97,7 +100,7 @@ class PullHandlers:
         stats: BrokerStats,
         settings: PullSettings,
         slow: SlowGroups,
-        run_in_thread: Callable[..., Deferred[Any]],
+        read_in_thread: Callable[..., Deferred[Any]],
     ) -> None:
         self._store = store
         self._checks = checks
@@ -106,7 +109,7 @@ class PullHandlers:
         self._stats = stats
         self._settings = settings
         self._slow = slow
-        self._run_in_thread = run_in_thread
+        self._read_in_thread = read_in_thread
 
     @handles(PullMessage, LitePullMessage)
     def pull(self, request: Request, header: PullMessage) -> Result:
@@ -134,7 +137,7 @@ class PullHandlers:
         try:
             found = self._read(header, selection, allow_cold=False)
         except ColdRead:  # the disk is waited for elsewhere
-            return self._run_in_thread(self._read, header, selection, allow_cold=True).addCallback(
+            return self._read_in_thread(request.code, self._read, header, selection, allow_cold=True).addCallback(
                 lambda warm: self._answer(request, header, topic, group, selection, warm, may_hold)
             )
         return self._answer(request, header, topic, group, selection, found, may_hold)
@@ -254,11 +257,13 @@ class PullHandlers:
         """Execute a held pull without permission to wait once more."""
         try:
             result = self._pull(request, header, may_hold=False)
+        except RequestError as refused:
+            result = Reply(code=refused.code, remark=refused.remark)
         except Exception as cause:  # noqa: BLE001  the arrival that woke this pull belongs to somebody else
             _log.failure("a held pull failed")
             result = Reply(code=ResponseCode.SYSTEM_ERROR, remark=f"{type(cause).__name__}: {cause}")
         if isinstance(result, Deferred):
-            result.addErrback(lambda failure: Reply(code=ResponseCode.SYSTEM_ERROR, remark=failure.getErrorMessage()))
+            result.addErrback(_refused)
             result.addCallback(lambda late: self._send(request, late))
         else:
             self._send(request, result)
@@ -269,3 +274,9 @@ class PullHandlers:
             request.connection.send(result)
         elif isinstance(result, Reply):
             request.connection.send(encode_reply(request.opaque, result))
+
+
+def _refused(failure: Failure) -> Reply:
+    if isinstance(failure.value, RequestError):
+        return Reply(code=failure.value.code, remark=failure.value.remark)
+    return Reply(code=ResponseCode.SYSTEM_ERROR, remark=failure.getErrorMessage())

@@ -42,6 +42,7 @@ class RuntimeInfoHandlers:
         reads: Reads of what may not be in memory.
         delay_offsets: Gives the delivered offset by delay level.
         timer_info: Gives the entries that tell about the timer.
+        waiting: Gives the entries that tell how many requests wait, and how long.
         wall_clock_ms: For the time the broker has run.
     """
 
@@ -53,6 +54,7 @@ class RuntimeInfoHandlers:
         reads: ColdReads,
         delay_offsets: Callable[[], Mapping[int, int]],
         timer_info: Callable[[], Mapping[str, str]],
+        waiting: Callable[[], Mapping[str, str]],
         wall_clock_ms: Callable[[], int],
     ) -> None:
         self._options = options
@@ -61,6 +63,7 @@ class RuntimeInfoHandlers:
         self._reads = reads
         self._delay_offsets = delay_offsets
         self._timer_info = timer_info
+        self._waiting = waiting
         self._wall_clock_ms = wall_clock_ms
 
     @handles(GetBrokerRuntimeInfo)
@@ -124,7 +127,7 @@ class RuntimeInfoHandlers:
         }
 
     def _pools(self) -> dict[str, str]:
-        """Requests are served as they are read: no pool has a queue, which tools must be told as 0."""
+        """Requests are served as they are read: most pools have no queue, which tools must be told as 0."""
         broker = self._options.broker
         capacities = (
             broker.send_thread_pool_queue_capacity,
@@ -141,7 +144,7 @@ class RuntimeInfoHandlers:
             table[f"{name}ThreadPoolQueueSize"] = "0"
             table[f"{name}ThreadPoolQueueCapacity"] = str(capacity)
             table[f"{name}ThreadPoolQueueHeadWaitTimeMills"] = "0"
-        return table
+        return {**table, **self._waiting()}
 
     def _delays(self) -> dict[str, str]:
         table = {

@@ -107,7 +107,11 @@ class Broker:
                     self.parts.timers.begin()
                 self.parts.replication.serve(slaves)
                 main.dispatcher = Dispatcher(
-                    Role.BROKER, self.parts.handlers, barrier=self.store, later=self._reactor.callLater
+                    Role.BROKER,
+                    self.parts.handlers,
+                    barrier=self.parts.flow,
+                    later=self.parts.flow.later,
+                    gate=self.parts.flow,
                 )
                 vip.dispatcher = main.dispatcher.without(VIP_REFUSED)
             except BaseException:

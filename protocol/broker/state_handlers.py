@@ -86,6 +86,7 @@ def state_handlers(parts: BrokerParts, run_in_thread: RunInThread, address: str)
             reads,
             lambda: parts.delay_offsets.tree()["offsetTable"],
             parts.timers.runtime_info if parts.timers is not None else dict,
+            parts.flow.runtime_info,
             wall_clock_ms,
         ),
         ConfigAdminHandlers(parts.options, wall_clock_ms, run_in_thread, live.changed),
