@@ -16,6 +16,10 @@ import os
 from typing import Protocol
 
 
+SECTOR_BYTES = 512
+"""Of a disk: what is written to one is there after a power loss as a whole, or not at all."""
+
+
 class Files(Protocol):
     """System calls on files and folders; paths are absolute text."""
 

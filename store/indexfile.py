@@ -28,7 +28,7 @@ from rmqwire.hashing import IndexKeyHasher
 from .commitlog import make_file
 from .errors import StoreDamaged
 from .fdpool import DescriptorPool, Reader
-from .files import Files, write_all
+from .files import SECTOR_BYTES, Files, clear_from, write_all
 from .indexslots import SLOT_BYTES, SLOTS_PER_PAGE_BITS, SlotTable, read_slots, to_big_endian
 
 HEADER_BYTES = 40
@@ -361,6 +361,8 @@ class IndexFile:
                 table = self._rebuilt_table(count, reader)
                 break
             table.values[first : first + len(values)] = values
+        # Else parts of them could be taken for parts of the entries that come in their place.
+        clear_from(self._files, self._pool.get(self.path), self._entries_at + count * ENTRY_BYTES, self.size)
         self._table = table
         self.header.slot_count = table.used()
         self._header_dirty = True
@@ -385,8 +387,19 @@ class IndexFile:
             key_hash, _, _, previous = self.entry_in_file(number, reader)
             if key_hash % self._slot_num != slot or previous >= number or (key_hash == 0 and previous == 0):
                 return None
+            if self._may_be_torn(number, reader):
+                return None
             number = previous
         return None if number < 0 else number
+
+    def _may_be_torn(self, number: int, reader: Reader) -> bool:
+        """Whether an entry the header does not count lies in two sectors, of which the second may be missing.
+
+        It is there when the entry behind, which was written with it or later, is; behind the last one are zeros.
+        """
+        if (self._entries_at + number * ENTRY_BYTES) % SECTOR_BYTES + ENTRY_BYTES <= SECTOR_BYTES:
+            return False
+        return number + 1 >= self._index_num or not any(self.entry_in_file(number + 1, reader))
 
     def entry_in_file(self, number: int, reader: Reader) -> tuple[int, int, int, int]:
         """As `entry`, of numbers the header does not count."""

@@ -20,10 +20,9 @@ from .commitlog import BLANK_BYTES, CommitLog
 from .consumequeue import ConsumeQueue
 from .dispatch import DeliveryTime, Dispatcher, GapFound, KeyIndexPort
 from .fdpool import WaitingReader
-from .files import Files
+from .files import SECTOR_BYTES, Files
 from .queuetable import ConsumeQueues
 
-PAGE_BYTES = 4096
 _CHUNK_BYTES = 1 << 20
 _SIZE_MAGIC = struct.Struct(">ii")
 NOTHING_WRITTEN = "nothing was written"
@@ -141,25 +140,26 @@ class LogScan:
 
 
 def has_lost_page(record: StoredMessage) -> bool:
-    """Whether a part of the record that no checksum covers lies in a page that reads as zeros.
+    """Whether a part of the record that no checksum covers lies in a sector that reads as zeros.
 
-    After a power loss any page that was not synced can be missing. The body has a checksum and the lengths have to add
-    up; the topic and the properties have nothing, but they never hold a zero byte up to the edge of a page.
+    After a power loss any page that was not synced can be missing, and a page can be torn at the sectors of a disk. The
+    body has a checksum and the lengths have to add up; the topic and the properties have nothing, but they never hold
+    zeros from the beginning of a sector to its end. The sector that properties begin in holds their length as well,
+    which would be zero, unless they begin with it.
     """
     if "\0" in record.topic:
         return True
-    length = len(record.properties)
+    properties = record.properties
     end = record.physical_offset + record.size
-    begin = end - length
-    edge = -(-begin // PAGE_BYTES) * PAGE_BYTES
-    if edge >= end:
-        return False
-    position = begin
-    while position < end:
-        piece = record.properties[position - begin : edge - begin]
+    begin = end - len(properties)
+    sector = begin - begin % SECTOR_BYTES
+    if begin - sector > 1:
+        sector += SECTOR_BYTES
+    while sector < end:
+        piece = properties[max(sector - begin, 0) : sector + SECTOR_BYTES - begin]
         if piece and not any(piece):
             return True
-        position, edge = edge, edge + PAGE_BYTES
+        sector += SECTOR_BYTES
     return False
 
 

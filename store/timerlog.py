@@ -113,6 +113,9 @@ class TimerLog:
                 raise StoreDamaged(f"no name of a timer log file of {self.file_size} bytes", file=path)
             if self._starts and int(name) != self._starts[-1] + self.file_size:
                 raise StoreDamaged("files are missing before this one", file=path)
+            if name == names[-1] and not self._files.size(path):
+                remove_file(self._files, path)  # a crash between making it and setting its length
+                break
             if self._files.size(path) != self.file_size:
                 raise StoreDamaged(f"{self._files.size(path)} bytes, expected {self.file_size}", file=path)
             self._starts.append(int(name))

@@ -1,16 +1,19 @@
-"""A broker process that is started, killed and started again on one store."""
+"""Server processes that are started, killed and started again on one store."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 _READY = re.compile(r"127\.0\.0\.1:(\d+)\] boot success")
+_NAME_SERVER_READY = re.compile(r"boot success.*127\.0\.0\.1:(\d+)")
 _READY_TIMEOUT_S = 60.0
 
 
@@ -39,24 +42,20 @@ class BrokerProcess:
         self._properties.update(changed)
         lines = {"listenPort": 0, "brokerIP1": "127.0.0.1", "bindAddress": "127.0.0.1"} | self._properties
         lines["storePathRootDir"] = self.store
-        configuration = self.folder / "broker.conf"
-        configuration.write_text("".join(f"{key}={value}\n" for key, value in lines.items()))
-        output = self.folder / "broker.out"
         begun = time.monotonic()
-        with output.open("wb") as file:
-            self._process = subprocess.Popen(
-                [str(Path(sys.executable).parent / "mqbroker"), "-c", str(configuration)],
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=file,
-                env={**os.environ, "HOME": str(self.folder), "PYTHONUNBUFFERED": "1"},
-            )
-        while not (ready := _READY.search(output.read_text())):
-            if self._process.poll() is not None or time.monotonic() - begun > _READY_TIMEOUT_S:
-                raise AssertionError(f"the broker does not start: {output.read_text()[-2000:]}")
-            time.sleep(0.01)
-        self.port = int(ready[1])
+        self._process, self.port = _started(self.folder, "mqbroker", "broker", lines, _READY)
         self.started_in_s = time.monotonic() - begun
+
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Let it stand still (SIGSTOP) while the block runs."""
+        assert self._process is not None
+        process = self._process
+        process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
         """End it by SIGKILL."""
@@ -86,3 +85,47 @@ class BrokerProcess:
         """Kill it if it runs."""
         if self._process is not None:
             self.kill()
+
+
+class NameServerProcess:
+    """`mqnamesrv` on a free port of 127.0.0.1, with its files in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+        self.port = 0
+
+    def start(self) -> None:
+        """Start it and wait until it serves."""
+        lines = {"listenPort": 0, "bindAddress": "127.0.0.1", "kvConfigPath": self._folder / "kvConfig.json"}
+        self._process, self.port = _started(self._folder, "mqnamesrv", "namesrv", lines, _NAME_SERVER_READY)
+
+    def close(self) -> None:
+        """Kill it if it runs."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait(60)
+
+
+def _started(
+    folder: Path, command: str, name: str, lines: dict[str, object], ready: re.Pattern[str]
+) -> tuple[subprocess.Popen[bytes], int]:
+    configuration, output = folder / f"{name}.conf", folder / f"{name}.out"
+    configuration.write_text("".join(f"{key}={value}\n" for key, value in lines.items()))
+    begun = time.monotonic()
+    with output.open("wb") as file:
+        process = subprocess.Popen(
+            [str(Path(sys.executable).parent / command), "-c", str(configuration)],
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+            env={**os.environ, "HOME": str(folder), "PYTHONUNBUFFERED": "1"},
+        )
+    while not (found := ready.search(output.read_text())):
+        if process.poll() is not None or time.monotonic() - begun > _READY_TIMEOUT_S:
+            process.kill()
+            process.wait(60)
+            raise AssertionError(f"the {name} does not start: {output.read_text()[-2000:]}")
+        time.sleep(0.01)
+    return process, int(found[1])

@@ -1,7 +1,7 @@
 """A file system in memory that can lose power, run full, fail, and stop at any of its operations.
 
-The model. Data: a page of 4 KiB that was written since its file's last sync survives a power loss or does not, each for
-itself, in any file. Names and lengths: as on a journaling file system they survive in order, so a power loss keeps
+The model. Data: a page of 4 KiB that was written since its file's last sync survives a power loss, or does not, or is
+torn: of its sectors of 512 bytes any survive. Each page for itself, in any file. Names and lengths: as on a journaling file system they survive in order, so a power loss keeps
 some first part of the changes since the last sync of a folder. A crash of the process loses nothing that was written.
 """
 
@@ -12,7 +12,22 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 PAGE = 4096
+SECTOR = 512
 EMPTY = bytes(PAGE)
+ALL_SECTORS = (1 << PAGE // SECTOR) - 1
+
+
+def torn(old: bytes, new: bytes, sectors: int) -> bytes:
+    """A page of which only some sectors reached the disk.
+
+    Args:
+        sectors: bit n for sector n.
+    """
+    pieces = []
+    for number, at in enumerate(range(0, PAGE, SECTOR)):
+        source = new if sectors >> number & 1 else old
+        pieces.append(source[at : at + SECTOR])
+    return b"".join(pieces)
 
 
 class SimulatedCrash(Exception):
@@ -70,11 +85,12 @@ class SimFiles:
             now_ms=self.now_ms,
         )
 
-    def after_power_loss(self, survives: Callable[[str, int], bool], journal_length: int | None = None) -> SimFiles:
-        """What is found after a power loss.
+    def after_power_loss(self, survives: Callable[[str, int], int], journal_length: int | None = None) -> SimFiles:
+        """What is found after a power loss; this object is left as it is.
 
         Args:
-            survives: whether a page that was not synced is there, by path and number of the page.
+            survives: what is there of a page that was not synced, by path and number of the page: False, True, or
+                the bits of its sectors.
             journal_length: how many of the unsynced changes of names survive; None means all.
         """
         names = dict(self.durable_names)
@@ -89,8 +105,11 @@ class SimFiles:
         for path, inode in names.items():
             pages = dict(inode.durable)
             for page in inode.unsynced:
-                if survives(path, page):
-                    pages[page] = inode.pages[page]
+                sectors = survives(path, page)
+                if sectors:
+                    whole = sectors is True or sectors == ALL_SECTORS
+                    new = inode.pages[page]
+                    pages[page] = new if whole else torn(pages.get(page, EMPTY), new, sectors)
             # Lengths are set before anything is written, and survive with the name.
             copy = Inode(inode.size, inode.size, dict(pages), dict(pages), inode.modified_at_ms)
             after[path] = copy

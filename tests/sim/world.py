@@ -60,11 +60,12 @@ class World:
         self.store = MessageStore(self.options, wall_clock_ms=self.clock, files=self.files, memory_bytes=1 << 30)
         self.notes = self.store.open().lines()
 
-    def stage(self, topic: str, queue_id: int, length: int) -> None:
+    def stage(self, topic: str, queue_id: int, length: int, more: str = "") -> None:
+        """`more` makes the properties longer."""
         self.number += 1
         key = f"K{self.number}"
         body = (b"%d:" % self.number).ljust(length, b"y")
-        properties = {"KEYS": key, "TAGS": "T"}
+        properties = {"KEYS": key, "TAGS": "T"} | ({"MORE": more} if more else {})
         put = self.store.stage(
             topic,
             queue_id,

@@ -217,3 +217,17 @@ def test_the_checkpoint_has_the_official_fields_and_a_mark_that_an_official_brok
     assert load_timer_checkpoint(FILES, path) == TimerCheckpoint(
         read_ms=NOW_MS, log_end=520, queue_offset=11, master_queue_offset=10
     )
+
+
+def test_a_file_that_was_made_and_has_no_length_yet_is_no_damage(tmp_path: Path) -> None:
+    """A kill between the two leaves it; a file in between that is empty is damage."""
+    (tmp_path / "timerlog").mkdir()
+    for start in (0, 300):
+        (tmp_path / "timerlog" / f"{start:020d}").write_bytes(b"" if start else bytes(300))
+    log = TimerLog(FILES, str(tmp_path / "timerlog"), 300)
+    log.load()
+    assert [path.name for path in (tmp_path / "timerlog").iterdir()] == [f"{0:020d}"]
+    (tmp_path / "timerlog" / f"{300:020d}").write_bytes(bytes(300))
+    (tmp_path / "timerlog" / f"{0:020d}").write_bytes(b"")
+    with pytest.raises(StoreDamaged, match="0 bytes, expected 300"):
+        TimerLog(FILES, str(tmp_path / "timerlog"), 300).load()
