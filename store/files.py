@@ -15,7 +15,6 @@ import fcntl
 import os
 from typing import Protocol
 
-
 SECTOR_BYTES = 512
 """Of a disk: what is written to one is there after a power loss as a whole, or not at all."""
 

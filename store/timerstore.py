@@ -135,7 +135,7 @@ class TimerStore:
         start -= 0 if checkpoint.complete else start % log.file_size
         last: Unit | None = None
         slots: dict[int, list[int]] = {}
-        for position, unit in log.recover(start, lambda unit: 0 < unit.size and unit.physical_offset < queue.log_end):
+        for position, unit in log.recover(start, lambda unit: unit.size > 0 and unit.physical_offset < queue.log_end):
             self._revise(slots, position, unit)
             last = unit
         for due_ms, (first, last_position, messages, _) in slots.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -13,7 +13,7 @@ Say = Callable[[str], None]
 
 
 @pytest.fixture
-def say(capsys: pytest.CaptureFixture[str]) -> Iterator[Say]:
+def say(capsys: pytest.CaptureFixture[str]) -> Say:
     """Print the figures of a row, with the seed and the time it took."""
     begun = time.monotonic()
 
@@ -21,4 +21,4 @@ def say(capsys: pytest.CaptureFixture[str]) -> Iterator[Say]:
         with capsys.disabled():
             print(f"\n{figures} (seed {SEED}, {time.monotonic() - begun:.0f} s)")
 
-    yield printed
+    return printed

@@ -1,8 +1,9 @@
 """A file system in memory that can lose power, run full, fail, and stop at any of its operations.
 
 The model. Data: a page of 4 KiB that was written since its file's last sync survives a power loss, or does not, or is
-torn: of its sectors of 512 bytes any survive. Each page for itself, in any file. Names and lengths: as on a journaling file system they survive in order, so a power loss keeps
-some first part of the changes since the last sync of a folder. A crash of the process loses nothing that was written.
+torn: of its sectors of 512 bytes any survive. Each page for itself, in any file. Names and lengths: as on a journaling
+file system they survive in order, so a power loss keeps some first part of the changes since the last sync of a
+folder. A crash of the process loses nothing that was written.
 """
 
 from __future__ import annotations
