@@ -12,7 +12,7 @@ import pytest
 from interop import raw, wire
 from interop.api import Api, bodies
 from interop.case import case, expect, expect_bodies, expect_that
-from interop.cluster import Cluster, Kind
+from interop.cluster import Cluster, Kind, Servers
 from interop.driver import until
 from interop.requests import Member
 
@@ -131,6 +131,7 @@ def test_read_all(binary: bool, api: Api, cluster: Cluster) -> None:
 
 
 FOUND, PULL_NOT_FOUND, PULL_RETRY_IMMEDIATELY, PULL_OFFSET_MOVED = 0, 19, 20, 21
+QUERY_NOT_FOUND = 22
 
 
 @case(
@@ -396,3 +397,68 @@ def test_go(go: str, api: Api, cluster: Cluster) -> None:
     producer.send(topic, bodies(8, "later"))
     second = api.lite_pull(cluster.namesrv, topic, go, group=group)
     expect_bodies(second.wait_bodies(bodies(8, "later")), bodies(8, "later"))
+
+
+def fill(connection: raw.Connection, topic: str, messages: int) -> None:
+    """Write messages of 100 kB."""
+    for number in range(messages):
+        expect(wire.send(connection, topic, b"%06d" % number + b"x" * 100_000)["code"], 0, "answer to a send")
+
+
+def first_kept(connection: raw.Connection, group: str, topic: str) -> int:
+    return wire.told(wire.pull(connection, group, topic, 0, 0, max_nums=1))[3]
+
+
+@case(
+    "pull/16",
+    "where old files are gone a pull is told OFFSET_TOO_SMALL and the first offset that is left, and consumers go on there",
+    source="DefaultMessageStore.getMessage; ConsumeQueue.correctMinOffset; code 21",
+)  # fmt: skip
+@pytest.mark.parametrize("how", ["before a start", pytest.param("by hand", marks=pytest.mark.long)])
+def test_files_gone(how: str, api: Api, servers: Servers) -> None:
+    size = 1 << 20
+    sizes = {f"{word}FileSizeCommitLog": size for word in ("maped", "mapped")}
+    cluster = servers.cluster({**sizes, "fileReservedTime": 72 if how == "before a start" else 0})
+    broker, topic, count = cluster.broker, api.fresh("topic"), 60
+    groups = [api.fresh("CG") for _ in range(3)]
+    wire.make_topic(broker.address, topic)
+    with raw.Connection(broker.address) as connection:
+        fill(connection, topic, count)
+        until(lambda: wire.told(wire.pull(connection, groups[0], topic, 0, 0))[4] == count, 10)
+        for group, offset in zip(groups, (0, 2, count - 1), strict=True):
+            wire.make_group(broker.address, group)
+            fields = {"consumerGroup": group, "topic": topic, "queueId": "0", "commitOffset": str(offset)}
+            expect(connection.request(wire.UPDATE_CONSUMER_OFFSET, fields)[0]["code"], 0, "answer to a commit")
+        if how == "by hand":
+            api.mqadmin(cluster.namesrv, "deleteExpiredCommitLog", "-b", broker.address)
+            expect(until(lambda: first_kept(connection, groups[0], topic) > 0, 120), True, "old files deleted")
+    if how == "before a start":
+        broker.stop()
+        for begin in (0, size, 2 * size):
+            (broker.store / "commitlog" / f"{begin:020}").unlink()
+        broker.start()
+        servers.wait_registered(broker)
+    with raw.Connection(broker.address) as connection:
+        until(lambda: wire.told(wire.pull(connection, groups[0], topic, 0, 0))[4] == count, 20)
+        first = first_kept(connection, groups[0], topic)
+        expect_that(20 < first < count, "the first files are gone", first)
+        for offset in (0, first - 1):
+            answer = wire.told(wire.pull(connection, groups[0], topic, 0, offset))
+            expect(answer, (PULL_OFFSET_MOVED, "OFFSET_TOO_SMALL", first, first, count), f"a pull at {offset}")
+        found = wire.told(wire.pull(connection, groups[0], topic, 0, first, max_nums=1))
+        expect(found, (FOUND, "FOUND", first + 1, first, count), "a pull of the first that is left")
+        new = api.fresh("CG")
+        fields = {"consumerGroup": new, "topic": topic, "queueId": "0"}
+        header, _ = connection.request(wire.QUERY_CONSUMER_OFFSET, fields)
+        expect(
+            header["code"], QUERY_NOT_FOUND, "code for the offset of a group that has none: the queue has lost messages"
+        )
+    cluster.wait_route(topic)
+    for group, version, begin in (
+        (groups[0], "5.5.0", first),
+        (groups[1], "4.7.0", first),
+        (groups[2], "3.2.6", count - 1),
+    ):
+        consumer = api.consumer(cluster.namesrv, topic, version, group=group)
+        came = consumer.wait(count - begin)
+        expect(sorted(m["body"][:6] for m in came), [f"{n:06}" for n in range(begin, count)], f"messages of {version}")

@@ -370,3 +370,37 @@ def test_client_side_retry(api: Api, quick: Cluster) -> None:
     quick.wait_route(dead)
     letters = api.pull_consumer(quick.namesrv).pull(dead, 0, 0)["messages"]
     expect([m["body"] for m in letters], ["dead", "dead by the group", "in order"])
+
+
+@case(
+    "retries/10",
+    "inside a client's namespace a message is tried again and becomes a dead letter under the namespace's own topics",
+    source="NamespaceUtil.wrapNamespace, withoutNamespace; DefaultMQPushConsumerImpl.sendMessageBack",
+)
+@pytest.mark.parametrize("version", ["4.7.0", "5.5.0"])
+def test_namespace(version: str, api: Api, quick: Cluster) -> None:
+    topic, group, space = api.fresh("topic"), api.fresh("CG"), api.fresh("NS")
+    whole, retry, dead = f"{space}%{topic}", f"%RETRY%{space}%{group}", f"%DLQ%{space}%{group}"
+    address = quick.broker.address
+    api.create_topic(quick.namesrv, whole, 1)
+    prepared(quick, whole, f"{space}%{group}")
+    consumer = api.consumer(
+        quick.namesrv, topic, version, group=group, set={"setNamespace": space}, fail=99, max_reconsume=2
+    )
+    producer = api.producer(quick.namesrv, version, set={"setNamespace": space})
+    sent = producer.send(topic, [{"body": "x", "tag": "T", "keys": "k"}])
+    expect(until(lambda: topic_config(address, dead) is not None and bounds(address, dead, 0)[1] == 1, 60), True, dead)
+    steady(lambda: len(consumer.received()), 1.5)
+    came = consumer.received()
+    expect([m["reconsume_times"] for m in came], [0, 1, 2], "reconsume times")
+    expect({m["topic"] for m in came}, {topic}, "topic as the listener sees it")
+    expect({m["properties"]["RETRY_TOPIC"] for m in came[1:]}, {whole}, "RETRY_TOPIC")
+    expect({m["properties"]["REAL_TOPIC"] for m in came[1:]}, {retry}, "REAL_TOPIC")
+    expect(
+        [topic_config(address, f"{word}{group}") for word in ("%RETRY%", "%DLQ%")], [None, None], "of the short name"
+    )
+    quick.wait_route(dead)
+    letters = api.pull_consumer(quick.namesrv).pull(dead, 0, 0)["messages"]
+    expect([(m["body"], m["tag"], m["keys"], m["reconsume_times"]) for m in letters], [("x", "T", "k", 3)])
+    told = letters[0]["properties"]
+    expect((told["RETRY_TOPIC"], told["UNIQ_KEY"]), (whole, sent[0]["msg_id"]), "origin and unique id")
