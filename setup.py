@@ -2,4 +2,14 @@
 
 from setuptools import Extension, setup
 
-setup(ext_modules=[Extension("rmqwire._speed", ["rmqwire/_speed.c"], extra_compile_args=["-O3"], optional=True)])
+setup(
+    ext_modules=[
+        Extension(
+            "rmqwire._speed",
+            ["rmqwire/_speed.c", "rmqwire/_sends.c"],
+            depends=["rmqwire/_speed.h"],
+            extra_compile_args=["-O3", "-fvisibility=hidden"],
+            optional=True,
+        )
+    ]
+)

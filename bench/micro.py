@@ -130,7 +130,7 @@ class Bed:
         self.store.open()
         reactor = MemoryReactorClock()  # type: ignore[no-untyped-call]
         self.parts = BrokerParts(options, self.store, reactor, self._at_once, "127.0.0.1:10911", levels)
-        self.dispatcher = Dispatcher(Role.BROKER, self.parts.handlers, barrier=self.store)
+        self.dispatcher = Dispatcher(Role.BROKER, self.parts.handlers, barrier=self.store, runs=self.parts.send_runs)
         self._peer = _Connection()
         self.connection = cast(RemotingConnection, self._peer)
         self.serve(_send_frame(JSON, 1, 1))

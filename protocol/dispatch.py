@@ -40,6 +40,30 @@ class Request(RemotingCommand):
     connection: RemotingConnection
 
 
+class RunOfRequests(Request):
+    """Requests of one read that are served and answered as one."""
+
+    @classmethod
+    def of(cls, connection: RemotingConnection) -> RunOfRequests:
+        """Stand for requests that want answers."""
+        run = cls.__new__(cls)
+        run.connection = connection
+        run.code = run.flag = run.opaque = 0
+        return run
+
+
+class Runs(Protocol):
+    """Who serves requests in a row at once."""
+
+    def take(self, connection: RemotingConnection, frames: list[Frame], first: int) -> tuple[int, int, Staged | None]:
+        """Serve requests from frame `first` on, as many as are usual.
+
+        Returns:
+            How many, the frame from which on to ask again, and their answer; those up to there that were not served
+            are for their handlers.
+        """
+
+
 def handles(
     first: type[H], *others: type[Header]
 ) -> Callable[[Callable[[S, Request, H], Result]], Callable[[S, Request, H], Result]]:
@@ -83,6 +107,7 @@ class Dispatcher:
         barrier: Commits what handlers staged.
         later: `callLater` of the reactor: lets one commit serve all connections that its turn found ready.
         gate: Refuses requests while the server is behind.
+        runs: Serves requests in a row before their handlers are asked.
 
     Raises:
         ValueError: A code is handled twice, or by a role that does not serve it.
@@ -96,8 +121,10 @@ class Dispatcher:
         barrier: WriteBarrier | None = None,
         later: Later | None = None,
         gate: Gate | None = None,
+        runs: Runs | None = None,
     ) -> None:
         self.role = role
+        self._runs = runs
         self._gate = gate
         self._turn = Turn(barrier if barrier is not None else NoBarrier(), later)
         self._table: dict[int, tuple[type[Header], Handler]] = {}
@@ -122,7 +149,7 @@ class Dispatcher:
     def without(self, codes: Iterable[int]) -> Dispatcher:
         """Give the same table less some codes, as a second port serves it."""
         other = Dispatcher(self.role, ())
-        other._turn, other._gate = self._turn, self._gate
+        other._turn, other._gate, other._runs = self._turn, self._gate, self._runs
         dropped = frozenset(codes)
         other._table = {code: entry for code, entry in self._table.items() if code not in dropped}
         other.handled_by = {code: name for code, name in self.handled_by.items() if code not in dropped}
@@ -139,7 +166,17 @@ class Dispatcher:
         error: WireError | None = None
         if self._gate is not None and self._gate.closing:
             frames = self._let_in(frames, self._gate, out)
-        for frame in frames:
+        runs = self._runs
+        place, ask_from = 0, 0 if runs is not None else len(frames)
+        while place < len(frames):
+            if place >= ask_from:
+                count, ask_from, reply = runs.take(connection, frames, place)  # type: ignore[union-attr]
+                if reply is not None:
+                    staged.append((RunOfRequests.of(connection), reply))
+                    place += count
+                    continue
+            frame = frames[place]
+            place += 1
             try:
                 request = _decode(frame)
                 request.connection = connection
@@ -158,7 +195,7 @@ class Dispatcher:
             elif result is not None:
                 settle(request, result, out)
         if staged:
-            self._turn.add(connection, staged, out, at_once=error is not None)
+            self._turn.add(connection, staged, out, len(frames), at_once=error is not None)
         elif out:
             connection.send(b"".join(out))
         if error is not None:

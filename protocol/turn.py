@@ -86,6 +86,7 @@ class Turn:
         connection: RemotingConnection,
         staged: list[tuple[Request, Staged]],
         out: list[bytes],
+        count: int,
         *,
         at_once: bool = False,
     ) -> None:
@@ -95,12 +96,13 @@ class Turn:
             connection: Whose read it was.
             staged: The requests that have staged something.
             out: Answers of the same read that are ready; they leave together with the others.
+            count: Requests of the read.
             at_once: Commit before this returns.
         """
         if not self._entries:
             self._barrier.when_committed(self._finish)
         self._entries.append((connection, staged, out))
-        self._count += len(staged)
+        self._count += count
         if self._later is not None and not at_once and self._count < _STAGED_MAX:
             if self._ends_later:
                 return

@@ -6,32 +6,7 @@
  * the right error.
  */
 
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
-#include <stdint.h>
-#include <string.h>
-
-static uint32_t
-get32(const unsigned char *at)
-{
-    return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
-}
-
-static void
-put32(unsigned char *at, uint32_t value)
-{
-    at[0] = (unsigned char)(value >> 24);
-    at[1] = (unsigned char)(value >> 16);
-    at[2] = (unsigned char)(value >> 8);
-    at[3] = (unsigned char)value;
-}
-
-static void
-put64(unsigned char *at, uint64_t value)
-{
-    put32(at, (uint32_t)(value >> 32));
-    put32(at + 4, (uint32_t)value);
-}
+#include "_speed.h"
 
 /* -- CRC-32 (IEEE 802.3), eight bytes a step ------------------------------------------------------------------- */
 
@@ -51,8 +26,8 @@ make_crc_table(void)
             crc_table[row][byte] = crc_table[row - 1][byte] >> 8 ^ crc_table[0][crc_table[row - 1][byte] & 0xFF];
 }
 
-static uint32_t
-crc32_of(const unsigned char *at, size_t size)
+uint32_t
+rmq_crc32(const unsigned char *at, size_t size)
 {
     uint32_t crc = 0xFFFFFFFFu;
     while (size >= 8) {
@@ -227,7 +202,7 @@ pack_batch(PyObject *module, PyObject *const *args, Py_ssize_t count)
         const Py_ssize_t size = fixed + body_size + properties_size;
         memcpy(record, template, (size_t)template_size);
         put32(record + AT_SIZE, (uint32_t)size);
-        put32(record + AT_CRC, crc32_of(body_at, (size_t)body_size) & 0x7FFFFFFFu);
+        put32(record + AT_CRC, rmq_crc32(body_at, (size_t)body_size) & 0x7FFFFFFFu);
         memcpy(record + AT_FLAG, at + 12, 4);
         put64(record + AT_QUEUE_OFFSET, (uint64_t)(queue_offset + index));
         put64(record + AT_POSITION, (uint64_t)offset);
@@ -426,6 +401,9 @@ static PyMethodDef functions[] = {
     {"read_ext", read_ext, METH_O, read_ext_doc},
     {"pack_batch", (PyCFunction)(void (*)(void))pack_batch, METH_FASTCALL, pack_batch_doc},
     {"add_keys", (PyCFunction)(void (*)(void))add_keys, METH_FASTCALL, add_keys_doc},
+    {"read_sends", (PyCFunction)(void (*)(void))rmq_read_sends, METH_FASTCALL, rmq_read_sends_doc},
+    {"pack_sends", (PyCFunction)(void (*)(void))rmq_pack_sends, METH_FASTCALL, rmq_pack_sends_doc},
+    {"send_answers", (PyCFunction)(void (*)(void))rmq_send_answers, METH_FASTCALL, rmq_send_answers_doc},
     {NULL, NULL, 0, NULL},
 };
 
@@ -439,7 +417,7 @@ PyInit__speed(void)
 {
     make_crc_table();
     topic_hash_name = PyUnicode_InternFromString("_topic_hash");
-    if (topic_hash_name == NULL)
+    if (topic_hash_name == NULL || rmq_sends_init() < 0)
         return NULL;
     return PyModule_Create(&definition);
 }

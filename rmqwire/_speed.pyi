@@ -24,3 +24,24 @@ def add_keys(
     used: int,
     /,
 ) -> tuple[bytes, int, int, int]: ...
+def read_sends(
+    frames: list[tuple[int, bytes, bytes]], first: int, /
+) -> list[tuple[int, str, int, int, int, int, bytes, bytes, int, tuple[str, ...]]]: ...
+def pack_sends(
+    sends: list[Any],
+    first: int,
+    queues: list[Any],
+    touched: list[Any],
+    keyed: list[Any],
+    template: bytes,
+    topic_field: bytes,
+    suffix: bytes,
+    timestamp: int,
+    position: int,
+    body_max: int,
+    record_max: int,
+    properties_max: int,
+    total_max: int,
+    /,
+) -> tuple[bytes, bytes]: ...
+def send_answers(pieces: tuple[bytes, ...], code: int, sends: list[Any], first: int, places: bytes, /) -> bytes: ...

@@ -1,4 +1,4 @@
-"""The compiled functions, where they were built: `read_ext`, `pack_batch`, `add_keys`; None where not.
+"""The compiled functions, where they were built; None where not.
 
 What it is for: the callers take the compiled function when there is one and their own Python otherwise, which is
 complete and the reference. With RMQD_PURE=1 in the environment nothing compiled is used. What it must not do: behave in
@@ -11,9 +11,19 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["add_keys", "pack_batch", "read_ext"]
+__all__ = ["add_keys", "pack_batch", "pack_sends", "read_ext", "read_sends", "send_answers"]
 
 if TYPE_CHECKING:
+    from rmqwire.frames import Frame
+
+    Send = tuple[int, str, int, int, int, int, bytes, bytes, int, tuple[str, ...]]
+    """Opaque, topic, queue id, sys flag, born timestamp (ms), flag, body, properties with their last end, tags code,
+    unique key and keys."""
+
+    PackSends = Callable[
+        [list[Send], int, list[Any], list[Any], list[Any], bytes, bytes, bytes, int, int, int, int, int, int],
+        tuple[bytes, bytes],
+    ]
     PackedBatch = tuple[bytes, bytes, list[int], list[int], list[str | None], list[bytes | None]]
     """Records, units, offsets, sizes, unique keys of the usual messages, properties of the others."""
 
@@ -28,6 +38,17 @@ add_keys: Callable[[list[Any], Any, set[int], int, int, int, int, int], tuple[by
 """(messages, slots, changed pages, bits of a page, next number, limit, begin time, used slots) -> (entries, messages
 done, next number, used slots); enters changed slots and pages in place"""
 
+read_sends: Callable[[list[Frame], int], list[Send]] | None = None
+"""(frames, first) -> the usual sends to one topic from there on; a run ends before the first frame that is none."""
+
+pack_sends: PackSends | None = None
+"""(sends, first, queues by id, touched queues, keyed messages, record template, topic field, broker's properties, store
+time, position, largest body, largest record, largest properties, room) -> (records, places); a place is physical offset
+i64, queue offset i64. Stages their units and keys; stops before the first that breaks a limit or has no queue."""
+
+send_answers: Callable[[tuple[bytes, ...], int, list[Send], int, bytes], bytes] | None = None
+"""(pieces of the header, code, sends, first, places) -> the answers as frames."""
+
 if os.environ.get("RMQD_PURE", "") in ("", "0"):
     try:
         from rmqwire import _speed
@@ -35,3 +56,4 @@ if os.environ.get("RMQD_PURE", "") in ("", "0"):
         pass
     else:
         read_ext, pack_batch, add_keys = _speed.read_ext, _speed.pack_batch, _speed.add_keys
+        read_sends, pack_sends, send_answers = _speed.read_sends, _speed.pack_sends, _speed.send_answers

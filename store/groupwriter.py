@@ -94,6 +94,7 @@ class GroupWriter:
 
         # The group that is being staged.
         self._by_key: dict[tuple[str, int], ConsumeQueue] = {}
+        self._by_topic: dict[str, list[ConsumeQueue | None]] = {}  # the same by queue id, for runs of sends
         self._position = 0
         self._file_end = 0
         self._parts: list[bytes] = []

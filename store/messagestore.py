@@ -17,8 +17,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
-from .batchwriter import BatchWriter
-from .checkpoint import Checkpoint, checkpoint_job, load_checkpoint
+from .checkpoint import Checkpoint, checkpoint_job, load_checkpoint, save_checkpoint
 from .commitlog import CommitLog
 from .dirlock import AbortFile, DirectoryLock
 from .dispatch import DeliveryTime
@@ -33,6 +32,7 @@ from .reading import QueueReading, physical_memory_bytes
 from .recovery import Recovery, RecoveryReport
 from .replication import ReplicaWriter
 from .retention import DiskState, Retention
+from .runwriter import RunWriter
 from .storereads import QueryResult, StoreReads
 
 __all__ = ["MessageStore", "QueryResult", "RecoveryReport", "StagedPut", "StoreOptions"]
@@ -42,7 +42,7 @@ _CHECKPOINT_MANY_FILES = 200
 """With more files than this to sync, checkpoints are rarer: a minute apart, unless much was written."""
 
 
-class MessageStore(BatchWriter, ReplicaWriter, StoreReads):
+class MessageStore(RunWriter, ReplicaWriter, StoreReads):
     """One folder of messages.
 
     Args:
@@ -185,11 +185,21 @@ class MessageStore(BatchWriter, ReplicaWriter, StoreReads):
             self._drop_group()
             if self._failure is None:
                 self.tick_checkpoint()
+                self._note_files()
                 self._abort.remove()
         except OSError as error:
             raise StoreError(f"cannot close the store in order: {error}", file=self._root) from error
         finally:
             self._abandon()
+
+    def _note_files(self) -> None:
+        """Have the next start miss files that are gone by then."""
+        counted = replace(
+            self._checkpoint,
+            queue_files=self.queues.count_files(),
+            index_files=0 if self.index is None else len(self.index.files),
+        )
+        save_checkpoint(self._files, self._checkpoint_path, counted)
 
     def destroy_topic(self, topic: str) -> bool:
         """Delete the consume queues of a topic; its records stay in the log until they expire.
@@ -199,6 +209,7 @@ class MessageStore(BatchWriter, ReplicaWriter, StoreReads):
         """
         for queue_id in self.queues.queue_ids(topic):
             self._by_key.pop((topic, queue_id), None)
+        self._by_topic.pop(topic, None)
         try:
             return self.queues.remove_topic(topic)
         except OSError as error:
@@ -315,6 +326,7 @@ class MessageStore(BatchWriter, ReplicaWriter, StoreReads):
             index_offset=index_offset,
             index_file=file_number,
             index_count=count,
+            queue_files=None,
         )
 
     def checkpointed(self, checkpoint: Checkpoint) -> None:

@@ -225,24 +225,24 @@ class FlowControl:
 
     def counted(
         self, when_safe: Callable[[int], Deferred[int] | None] | None
-    ) -> Callable[[int], Deferred[int] | None] | None:
-        """Give the same, with those who wait counted."""
+    ) -> Callable[..., Deferred[int] | None] | None:
+        """Give the same, with those who wait counted; how many wait for a position is a second argument."""
         if when_safe is None:
             return None
 
-        def counting(position: int) -> Deferred[int] | None:
+        def counting(position: int, count: int = 1) -> Deferred[int] | None:
             wait = when_safe(position)
             if wait is not None:
-                self.waiting_sends += 1
-                if self.waiting_sends == self._settings.sends_max:
+                self.waiting_sends += count
+                if self.waiting_sends >= self._settings.sends_max:
                     self._judge()
-                wait.addBoth(self._safe)
+                wait.addBoth(self._safe, count)
             return wait
 
         return counting
 
-    def _safe(self, result: T) -> T:
-        self.waiting_sends -= 1
+    def _safe(self, result: T, count: int) -> T:
+        self.waiting_sends -= count
         if self.closing:
             self._judge()
         return result

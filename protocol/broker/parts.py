@@ -18,6 +18,7 @@ from rmqd.protocol.filter import BloomLayout
 from rmqd.protocol.sockets import client_sockets
 from rmqd.store.statefile import StateFile
 from rmqd.store.timerstore import TimerStore
+from rmqwire import speed
 from rmqwire.declare import Role
 
 from .clients import ConsumerRegistry, ProducerRegistry
@@ -44,6 +45,7 @@ from .send import SendHandlers, SendSettings
 from .send_back import SendBackHandlers
 from .send_properties import PropertyRules
 from .send_replies import SendReplies
+from .send_runs import SendRuns
 from .slave_sync import slave_sync
 from .slow_groups import SlowGroups
 from .state_handlers import state_handlers
@@ -217,6 +219,8 @@ class BrokerParts:
         )
         if self.send_settings.is_slave:
             self.replication.sync = slave_sync(self, run_in_thread)
+        self.send_runs: SendRuns | None = None
+        """What serves usual sends, where it was built."""
         self.handlers = self._handlers(address)
 
     def _refuses_reads(self) -> bool:
@@ -320,21 +324,27 @@ class BrokerParts:
         broker = self.options.broker
         host = self.store.options.store_host
         replies = SendReplies(host, broker.region_id, broker.trace_on)
+        rules = PropertyRules(broker.region_id, broker.trace_on, broker.broker_cluster_name)
+        sends = SendHandlers(
+            self.store,
+            self.topics,
+            self.send_settings,
+            replies,
+            rules,
+            self.stats,
+            wall_clock_ms,
+            UniqueIds(host[:-4], wall_clock_ms),
+            self._levels,
+            RetryRouting(self.topics, self.groups, self.locks),
+            self.when_safe,
+            self.transactions.opened,
+        )
+        if speed.read_sends is not None:
+            self.send_runs = SendRuns(
+                sends, self.store, self.topics, self.send_settings, replies, rules, self.stats, self.when_safe
+            )
         return [
-            SendHandlers(
-                self.store,
-                self.topics,
-                self.send_settings,
-                replies,
-                PropertyRules(broker.region_id, broker.trace_on, broker.broker_cluster_name),
-                self.stats,
-                wall_clock_ms,
-                UniqueIds(host[:-4], wall_clock_ms),
-                self._levels,
-                RetryRouting(self.topics, self.groups, self.locks),
-                self.when_safe,
-                self.transactions.opened,
-            ),
+            sends,
             *self.transactions.handlers,
             ReplyHandlers(
                 self.store,

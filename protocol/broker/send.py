@@ -126,7 +126,7 @@ class SendHandlers:
         except RequestError as refused:
             return self._replies.refused(refused.code, refused.remark)
         except StoreError as failed:
-            return self._store_refused(failed)
+            return self.not_stored(failed)
 
     def _check_service(self) -> None:
         settings = self._settings
@@ -192,7 +192,7 @@ class SendHandlers:
 
         def finish(failed: Exception | None) -> Result:
             if failed is not None:
-                return self._store_refused(failed)
+                return self.not_stored(failed)
             self._stats.put(put_topic, 1, put.size)
             if opens and self._opened is not None:
                 self._opened(real_topic)
@@ -240,7 +240,7 @@ class SendHandlers:
 
         def finish(failed: Exception | None) -> Result:
             if failed is not None:
-                return self._store_refused(failed)
+                return self.not_stored(failed)
             self._stats.put(topic, len(batch.physical_offsets), batch.size)
             wait = None
             if self._when_safe is not None and properties.get("WAIT") != "false":
@@ -257,11 +257,12 @@ class SendHandlers:
             return wait
         return self._topics.saved().addCallback(lambda _: 0 if wait is None else wait)
 
-    def _store_refused(self, failed: Exception) -> Reply:
+    def not_stored(self, failed: BaseException | None) -> Reply:
+        """Answer a message that the store did not take."""
         code = getattr(failed, "response_code", ResponseCode.SYSTEM_ERROR)
         return self._replies.refused(code, self._remark(code, failed))
 
-    def _remark(self, code: int, failed: Exception) -> str:
+    def _remark(self, code: int, failed: BaseException | None) -> str:
         if code == ResponseCode.MESSAGE_ILLEGAL:
             return illegal_message(self._settings.max_message_size, str(failed))
         if code == ResponseCode.SERVICE_NOT_AVAILABLE:

@@ -29,7 +29,9 @@ class PropertyRules:
     def __init__(self, region_id: str, trace_on: bool, cluster: str) -> None:
         self._added = {"MSG_REGION": region_id, "TRACE_ON": "true" if trace_on else "false", "CLUSTER": cluster}
         self._names = frozenset((*self._added, POP_CK))
-        self._suffix = encode_properties(self._added).decode()
+        self.suffix = encode_properties(self._added)
+        """What every usual message gets, as bytes."""
+        self._suffix = self.suffix.decode()
 
     def apply(self, text: str) -> tuple[dict[str, str], str]:
         """Read a client's property text and add the broker's.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from rmqd.protocol.replies import Reply
+from rmqwire import speed
 from rmqwire.codes import OUR_VERSION
 from rmqwire.command import LANGUAGE
 from rmqwire.frames import JSON, encode_frame
@@ -36,15 +37,21 @@ class SendReplies:
     def __init__(self, store_host: bytes, region_id: str, trace_on: bool) -> None:
         self._host_hex = store_host.hex().upper()
         self.ext = {"MSG_REGION": region_id, "TRACE_ON": "true" if trace_on else "false"}
-        region = _quote(region_id).decode().replace("%", "%%")
-        head = (
-            f'{{"code":%d,"extFields":{{"MSG_REGION":{region},"TRACE_ON":"{self.ext["TRACE_ON"]}","msgId":"%s",'
-            f'"queueId":"%d","queueOffset":"%d"'
+        region = _quote(region_id).decode()
+        trace = self.ext["TRACE_ON"]
+        pieces = (
+            '{"code":',
+            f',"extFields":{{"MSG_REGION":{region},"TRACE_ON":"{trace}","msgId":"{self._host_hex}',
+            '","queueId":"',
+            '","queueOffset":"',
+            '","transactionId":"',
+            f'"}},"flag":1,"language":"{LANGUAGE}","opaque":',
+            f',"serializeTypeCurrentRPC":"JSON","version":{OUR_VERSION}}}',
         )
-        tail = f'}},"flag":1,"language":"{LANGUAGE}","opaque":%d,"serializeTypeCurrentRPC":"JSON",'
-        tail += f'"version":{OUR_VERSION}}}'
-        self._one = f'{head},"transactionId":%s{tail}'.replace('"msgId":"%s"', f'"msgId":"{self._host_hex}%016X"')
-        self._batch = head + tail
+        self._pieces = tuple(piece.encode() for piece in pieces)
+        begin, first_id, queue, offset, key, opaque, end = (piece.replace("%", "%%") for piece in pieces)
+        self._one = f"{begin}%d{first_id}%016X{queue}%d{offset}%d{key[:-1]}%s{opaque[1:]}%d{end}"
+        self._batch = f"{begin}%d{first_id[: -len(self._host_hex)]}%s{queue}%d{offset}%d{opaque}%d{end}"
         self._ids_of: dict[int, str] = {}
 
     def message_id(self, physical_offset: int) -> str:
@@ -65,6 +72,11 @@ class SendReplies:
         header = (self._one % (code, physical_offset, queue_id, queue_offset, quoted, opaque)).encode()
         size = len(header)
         return _words(size + 4, size) + header  # the serialization byte of JSON is 0
+
+    def stored_run(self, code: int, sends: list[speed.Send], first: int, places: bytes) -> bytes:
+        """Answer sends of a run from `first` on, as many as have places: `stored` for each of them."""
+        assert speed.send_answers is not None
+        return speed.send_answers(self._pieces, code, sends, first, places)
 
     def stored_batch(
         self, opaque: int, code: int, physical_offsets: Sequence[int], queue_id: int, queue_offset: int

@@ -112,6 +112,7 @@ class Broker:
                     barrier=self.parts.flow,
                     later=self.parts.flow.later,
                     gate=self.parts.flow,
+                    runs=self.parts.send_runs,
                 )
                 vip.dispatcher = main.dispatcher.without(VIP_REFUSED)
             except BaseException:

@@ -170,8 +170,8 @@ class BrokerStats:
         self.items["BROKER_PUT_NUMS"] = {cluster: self._broker_puts}
         self.items["BROKER_GET_NUMS"] = {cluster: self._broker_gets}
 
-    def put(self, topic: str, count: int, size_bytes: int) -> None:
-        """Count messages that were stored."""
+    def put(self, topic: str, count: int, size_bytes: int, times: int = 1) -> None:
+        """Count messages that were stored, by so many requests."""
         self._puts.count += count
         self.put_size_total += size_bytes
         items = self._topics.get(topic)
@@ -179,9 +179,9 @@ class BrokerStats:
             items = self._topics[topic] = self._pair(_TOPIC_NUMS, _TOPIC_SIZE, topic)
         nums, sizes = items
         nums.value += count
-        nums.times += 1
+        nums.times += times
         sizes.value += size_bytes
-        sizes.times += 1
+        sizes.times += times
 
     def get(self, group: str, topic: str, count: int, size_bytes: int) -> None:
         """Count messages that a pull was answered with."""

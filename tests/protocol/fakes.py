@@ -163,7 +163,13 @@ class BrokerWorld:
         )
         self.store.open()
         self.parts = BrokerParts(self.options, self.store, self.reactor, at_once, "127.0.0.1:10911", levels)
-        self.dispatcher = Dispatcher(Role.BROKER, self.parts.handlers, barrier=self.parts.flow, gate=self.parts.flow)
+        self.dispatcher = Dispatcher(
+            Role.BROKER,
+            self.parts.handlers,
+            barrier=self.parts.flow,
+            gate=self.parts.flow,
+            runs=self.parts.send_runs,
+        )
 
     def peer(self, client_id: str = "client", *, version: int = OUR_VERSION, language: str = "JAVA") -> Peer:
         """A new connection."""

@@ -1,0 +1,43 @@
+/* What the compiled parts share: big-endian numbers, CRC-32, Java's text hash. */
+
+#ifndef RMQWIRE_SPEED_H
+#define RMQWIRE_SPEED_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <stdint.h>
+#include <string.h>
+
+static inline uint32_t
+get32(const unsigned char *at)
+{
+    return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
+}
+
+static inline void
+put32(unsigned char *at, uint32_t value)
+{
+    at[0] = (unsigned char)(value >> 24);
+    at[1] = (unsigned char)(value >> 16);
+    at[2] = (unsigned char)(value >> 8);
+    at[3] = (unsigned char)value;
+}
+
+static inline void
+put64(unsigned char *at, uint64_t value)
+{
+    put32(at, (uint32_t)(value >> 32));
+    put32(at + 4, (uint32_t)value);
+}
+
+/* CRC-32 (IEEE 802.3). */
+uint32_t rmq_crc32(const unsigned char *at, size_t size);
+
+/* Of `_sends.c`. */
+PyObject *rmq_read_sends(PyObject *module, PyObject *const *args, Py_ssize_t count);
+PyObject *rmq_pack_sends(PyObject *module, PyObject *const *args, Py_ssize_t count);
+PyObject *rmq_send_answers(PyObject *module, PyObject *const *args, Py_ssize_t count);
+extern const char rmq_read_sends_doc[], rmq_pack_sends_doc[], rmq_send_answers_doc[];
+int rmq_sends_init(void);
+
+#endif

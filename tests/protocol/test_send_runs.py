@@ -1,0 +1,307 @@
+"""Runs of usual sends against the general path, which is the reference: equal answers, files, keys and counts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from protocol.fakes import NOW_MS, BrokerWorld
+from protocol.wiring import sent
+from twisted.internet.defer import Deferred
+
+from protocol import fakes
+from rmqd.protocol.broker import parts
+from rmqd.protocol.dispatch import Dispatcher
+from rmqd.store.errors import WriteFailed
+from rmqwire import speed
+from rmqwire.bodies import TopicConfig
+from rmqwire.declare import Role
+from rmqwire.frames import JSON, ROCKETMQ, FrameReader, encode_frame
+from rmqwire.header_binary import encode_binary
+
+pytestmark = pytest.mark.skipif(speed.read_sends is None, reason="nothing compiled")
+
+USUAL = {"a": "PG", "b": "T", "c": "TBW102", "d": "4", "e": "1", "f": "0", "g": "1700000000000", "h": "0",
+         "j": "0", "k": "false", "m": "false", "n": "broker-a"}  # fmt: skip
+KEY = "UNIQ_KEY\x01AC11000100002A139C55%04d\x02"
+PROPERTIES = [
+    KEY + "WAIT\x01true\x02",
+    "WAIT\x01true\x02" + KEY[:-1],
+    "TAGS\x01TagA\x02" + KEY + "WAIT\x01true",
+    "KEYS\x01k1 k2\x02" + KEY,
+    KEY + "KEYS\x01order 7\x02TAGS\x01polygenelubricants\x02WAIT\x01true\x02",
+    KEY + "KEYS\x01k1  k2\x02",
+    KEY + "KEYS\x01 \x02",
+    KEY + "KEYS\x01\u00fc\x02",
+    KEY + "WAIT\x01false\x02",
+    KEY + "WAIT\x01\x02",
+    KEY + "user\x01value\x02",
+    KEY + "DELAY\x012\x02",
+    KEY + KEY,
+    KEY + "\x02",
+    KEY + "TAGS\x01a\x01b\x02",
+    KEY + "nothing\x02",
+    "UNIQ_KEY\x01with-dash-%04d\x02",
+    'UNIQ_KEY\x01"%04d\x02',
+]
+CHANGES: list[dict[str, str | None]] = [
+    *[{"e": each} for each in ("0", "2", "3", "7", "99", "01", "+1", "x", "")],
+    *[{"f": each} for each in ("1", "257", "769", "16", "2", "8", "-1", "65536")],
+    *[{"g": each} for each in ("0", "-5", "9223372036854775807", "9223372036854775808", "1e3")],
+    *[{"h": each} for each in ("7", "2147483647", "-1", "2147483648")],
+    *[{"j": each} for each in ("1", "00", "x")],
+    *[{"m": each} for each in ("TRUE", "no", "0")],
+    *[{"l": each} for each in ("16", "-1", "x")],
+    *[{name: None} for name in "abcdefghjkmn"],
+    *[{"b": each} for each in ("U", "%RETRY%G", "SCHEDULE_TOPIC_XXXX", "nowhere!", "many", "t\u00fc", "T\\")],
+    {"k": "true"}, {"k": "maybe"}, {"n": "\u00fc"}, {"z": "new"}, {"aa": "long"}, {"a": "\u00fc"}, {"a": '"'},
+]  # fmt: skip
+FLAGS = st.sampled_from([0, 0, 0, 0, 0, 2])
+
+
+@st.composite
+def requests(draw: st.DrawFn) -> dict[str, Any]:
+    """What a producer, or somebody like one, sends."""
+    ext: dict[str, str | None] = dict(USUAL)
+    ext["e"] = draw(st.sampled_from("0123"))
+    properties = draw(st.sampled_from(PROPERTIES if draw(st.integers(0, 3)) == 0 else PROPERTIES[:5]))
+    ext["i"] = properties % draw(st.integers(0, 9999)) if properties.count("%") == 1 else properties % (1, 2)
+    if draw(st.integers(0, 4)) == 0:
+        ext.update(draw(st.sampled_from(CHANGES)))
+    return {
+        "ext": {name: value for name, value in ext.items() if value is not None},
+        "binary": draw(st.booleans()),
+        "flag": draw(FLAGS),
+        "code": draw(st.sampled_from([310] * 12 + [320, 34])),
+        "body": draw(st.sampled_from([b"x", b"body" * 30, b"\0\xff", b"", b"y" * 3000])),
+        "style": draw(st.sampled_from(["java"] * 6 + ["go", "spaced", "remark", "more", "twice", "cut"])),
+    }
+
+
+def frame_of(request: dict[str, Any], opaque: int) -> bytes:
+    """One request as bytes."""
+    ext, body = request["ext"], request["body"]
+    if request["binary"]:
+        return encode_frame(
+            ROCKETMQ, encode_binary(request["code"], "JAVA", 513, opaque, request["flag"], None, ext), body
+        )
+    members = {"code": request["code"], "extFields": ext, "flag": request["flag"], "language": "JAVA"}
+    members |= {"opaque": opaque, "serializeTypeCurrentRPC": "JSON", "version": 513}
+    text = json.dumps(members, separators=(",", ":"), ensure_ascii=False)
+    style = request["style"]
+    if style == "go":
+        order = ["code", "language", "version", "opaque", "flag", "extFields"]
+        text = json.dumps({name: members[name] for name in order} | {"remark": ""}, separators=(",", ":"))
+    elif style == "spaced":
+        text = json.dumps(members)
+    elif style == "remark":
+        text = text[:-1] + ',"remark":null}'
+    elif style == "more":
+        text = text[:-1] + ',"unknown":1}'
+    elif style == "twice":
+        text = text[:-1] + f',"opaque":{opaque + 500_000}}}'
+    elif style == "cut":
+        text = text.replace('"version":513', '"version":-513')
+    return encode_frame(JSON, text.encode(), body)
+
+
+class Side:
+    """A broker with or without runs."""
+
+    def __init__(self, folder: Path, *, runs: bool, **keys: str) -> None:
+        keys = {"mappedFileSizeCommitLog": "20000", "maxMessageSize": "2500", **keys}
+        self.world = BrokerWorld(folder, **keys)
+        if not runs:
+            self.world.dispatcher = Dispatcher(
+                Role.BROKER, self.world.parts.handlers, barrier=self.world.parts.flow, gate=self.world.parts.flow
+            )
+        for name, kind in (("T", ""), ("U", ""), ("many", "MULTI_TAG")):
+            config = TopicConfig(topic_name=name, read_queue_nums=8, write_queue_nums=4)
+            if kind:
+                config.topic_filter_type = kind
+            self.world.parts.topics.update(config)
+        self.peer = self.world.peer()
+
+    def serve(self, reads: Sequence[bytes]) -> list[bytes]:
+        """Take reads from the socket; give the answers in their order of opaque numbers, and what is in the store."""
+        for read in reads:
+            self.peer.connection.dataReceived(read)
+        return self.answers()
+
+    def answers(self) -> list[bytes]:
+        """The answers since the last call, ordered."""
+        data = self.peer.wire.value()
+        self.peer.wire.clear()
+        return sorted(b"%d|%b|%b" % frame for frame in FrameReader().receive(data))
+
+    def state(self) -> dict[str, Any]:
+        """All that sends leave behind."""
+        store, found = self.world.store, self.world.parts.stats
+        units = {
+            (queue.topic, queue.queue_id): (queue.max_offset, queue.memory[0], bytes(queue.memory[1]))
+            for queue in store._by_key.values()
+        }
+        log = b"".join(path.read_bytes() for path in sorted(Path(str(store.options.commit_log_path())).iterdir()))
+        store.tick_consume_queues()
+        keys = {
+            key: [bytes(record) for record in store.query("T", key, 64, 0, 1 << 60).records]
+            for key in ("k1", "k2", "order", "7", *(f"AC11000100002A139C55{number:04d}" for number in range(4)))
+        }
+        items = {
+            (name, topic): (item.value, item.times)
+            for topic, pair in found._topics.items()
+            for name, item in zip(("nums", "sizes"), pair, strict=True)
+        }
+        return {
+            "log": log,
+            "units": units,
+            "keys": keys,
+            "stats": items,
+            "puts": (store.put_count, found.put_size_total),
+        }
+
+
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (parts, fakes):
+        monkeypatch.setattr(module, "wall_clock_ms", lambda: NOW_MS)
+
+
+@settings(max_examples=120, deadline=None)
+@given(reads=st.lists(st.lists(requests(), min_size=1, max_size=12), min_size=1, max_size=5))
+def test_both_ways_are_equal(tmp_path_factory: pytest.TempPathFactory, reads: list[list[dict[str, Any]]]) -> None:
+    opaque = iter(range(1, 1000))
+    data = [b"".join(frame_of(request, next(opaque)) for request in read) for read in reads]
+    outcomes = []
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (parts, fakes):
+            patch.setattr(module, "wall_clock_ms", lambda: NOW_MS)
+        for runs in (True, False):
+            side = Side(tmp_path_factory.mktemp("side"), runs=runs)
+            try:
+                outcomes.append((side.serve(data), side.state()))
+            finally:
+                side.world.close()
+    answered, reference = outcomes
+    assert answered[0] == reference[0]
+    for what, value in reference[1].items():
+        assert answered[1][what] == value, what
+
+
+def usual(count: int, **changes: str) -> bytes:
+    """A read of usual sends."""
+    ext = {**USUAL, **changes}
+    return b"".join(
+        frame_of(
+            {"ext": {**ext, "e": str(n % 4), "i": PROPERTIES[0] % n}, "binary": False, "flag": 0, "code": 310,
+             "body": b"b%d" % n, "style": "java"},
+            n,
+        )
+        for n in range(count)
+    )  # fmt: skip
+
+
+def spied(side: Side, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many sends each run took."""
+    taken: list[int] = []
+    stage_run = side.world.store.stage_run
+
+    def spy(*args: Any) -> Any:
+        run = stage_run(*args)
+        taken.append(0 if run is None else run.count)
+        return run
+
+    monkeypatch.setattr(side.world.store, "stage_run", spy)
+    return taken
+
+
+@pytest.mark.usefixtures("now")
+def test_a_read_is_one_run_once_its_queues_are_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    side = Side(tmp_path, runs=True)
+    taken = spied(side, monkeypatch)
+    assert len(side.serve([usual(20)])) == 20
+    assert taken == [1, 1, 1, 17]
+    taken.clear()
+    assert len(side.serve([usual(20)])) == 20
+    assert taken == [20]
+    side.world.close()
+
+
+@pytest.mark.usefixtures("now")
+def test_a_deleted_topic_begins_anew(tmp_path: Path) -> None:
+    side = Side(tmp_path, runs=True)
+    side.serve([usual(8)])
+    side.world.store.destroy_topic("T")
+    assert len(side.serve([usual(8)])) == 8
+    assert side.world.store.max_offset("T", 0) == 2
+    assert side.world.store.get_messages("T", 0, 0, 8).count == 2
+    side.world.close()
+
+
+@pytest.mark.usefixtures("now")
+@pytest.mark.parametrize("runs", [True, False])
+def test_what_cannot_be_written_is_refused_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runs: bool
+) -> None:
+    side = Side(tmp_path, runs=runs)
+    side.serve([usual(4)])
+    log = side.world.store.log
+
+    def full(begin: int, data: bytes) -> None:
+        raise WriteFailed("No space left on device", file="commitlog")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(log, "write", full)
+        side.peer.connection.dataReceived(usual(6))
+        refused = sent(side.peer.wire)
+    assert sorted(answer.opaque for answer in refused) == list(range(6))
+    assert {answer.code for answer in refused} == {1}
+    assert all("No space left" in (answer.remark or "") for answer in refused)
+    assert len(side.serve([usual(4)])) == 4
+    assert side.world.store.max_offset("T", 0) == 2
+    side.world.close()
+
+
+@pytest.mark.usefixtures("now")
+@pytest.mark.parametrize("code", [0, 10])
+def test_answers_wait_until_the_messages_are_safe(tmp_path: Path, code: int) -> None:
+    side = Side(tmp_path, runs=True)
+    runs = side.world.parts.send_runs
+    assert runs is not None
+    waits: list[tuple[int, Deferred[int]]] = []
+
+    def when_safe(end: int, count: int) -> Deferred[int]:
+        assert count in (5, 2)
+        waits.append((end, Deferred()))
+        return waits[-1][1]
+
+    runs._when_safe = when_safe
+    side.peer.connection.dataReceived(usual(5))
+    assert sent(side.peer.wire) == []
+    ((end, wait),) = waits
+    assert end == side.world.store.log.wrote_offset
+    wait.callback(code)
+    answers = sent(side.peer.wire)
+    assert [(answer.opaque, answer.code) for answer in answers] == [(n, code) for n in range(5)]
+    assert all(answer.ext["queueOffset"] in "01" for answer in answers)
+
+    side.peer.connection.dataReceived(usual(2))
+    waits[-1][1].errback(RuntimeError("gone"))
+    assert {(answer.opaque, answer.code) for answer in sent(side.peer.wire)} == {(0, 1), (1, 1)}
+    side.world.close()
+
+
+@pytest.mark.usefixtures("now")
+def test_a_store_that_takes_nothing_refuses_as_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    side = Side(tmp_path, runs=True)
+    side.world.store.flush_failed(OSError(5, "Input/output error"))
+    taken = spied(side, monkeypatch)
+    side.peer.connection.dataReceived(usual(3))
+    assert [answer.code for answer in sent(side.peer.wire)] == [14, 14, 14]
+    assert taken == [0]
+    side.world.close()
