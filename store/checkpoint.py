@@ -10,6 +10,9 @@ crc i32 | 0 i32`. Below these offsets log, queues and index were synced, which t
 A broker that does not know the mark leaves it; it stays true, as what was complete remains so, unless that broker cut
 the log: recovery checks that a record really begins there.
 
+Before the mark are 16 bytes of ours, written when the store is closed in order: `consume queue files i32 | index files
+i32 | crc i32 | 0 i32`, the crc being that of all other fields. So files that a person removed meanwhile are missed.
+
 Crash guarantee: the file is one page and written at once, after the sync of what it speaks about. A torn one is found
 by the crc, and recovery then trusts nothing.
 
@@ -31,10 +34,16 @@ _FIELDS = struct.Struct(">qqqqqq")
 _MARK = struct.Struct(">8sqqqiiii")
 _MARK_TEXT = b"rmqd-cq1"
 _MARK_AT = CHECKPOINT_SIZE_BYTES - _MARK.size
+_COUNTS = struct.Struct(">iiii")
+_COUNTS_AT = _MARK_AT - _COUNTS.size
 
 
 def _mark_checksum(page: bytes | bytearray) -> int:
     return crc32(page[_MARK_AT : _MARK_AT + 40]) & 0x7FFFFFFF
+
+
+def _counts_checksum(page: bytes | bytearray) -> int:
+    return crc32(page[: _FIELDS.size] + page[_COUNTS_AT : _COUNTS_AT + 8] + page[_MARK_AT:]) & 0x7FFFFFFF
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +64,10 @@ class Checkpoint:
     """Ours: the name of the newest index file as a number; 0 when there was none."""
     index_count: int = 0
     """Ours: the entry count of that file."""
+    queue_files: int | None = None
+    """Ours: how many files the consume queues had when the store was closed in order; None when that is not known."""
+    index_files: int = 0
+    """Ours: how many the index had."""
 
     def min_timestamp(self) -> int:
         """The store time up to which an official broker takes log and queues as complete.
@@ -80,6 +93,10 @@ class Checkpoint:
             mark = (_MARK_TEXT, self.synced_offset, self.index_offset, self.index_file, self.index_count, 0)
             _MARK.pack_into(page, _MARK_AT, *mark, 0, 0)
             _MARK.pack_into(page, _MARK_AT, *mark, _mark_checksum(page), 0)
+            if self.queue_files is not None:
+                _COUNTS.pack_into(page, _COUNTS_AT, self.queue_files, self.index_files, 0, 0)
+                counts = (self.queue_files, self.index_files, _counts_checksum(page), 0)
+                _COUNTS.pack_into(page, _COUNTS_AT, *counts)
         return bytes(page)
 
     @classmethod
@@ -89,6 +106,8 @@ class Checkpoint:
         physic, logics, index, master, confirm, queues = _FIELDS.unpack_from(page, 0)
         text, synced, index_offset, index_file, index_count, _, checksum, _ = _MARK.unpack_from(page, _MARK_AT)
         valid = text == _MARK_TEXT and checksum == _mark_checksum(page)
+        queue_files, index_files, checksum, _ = _COUNTS.unpack_from(page, _COUNTS_AT)
+        counted = valid and checksum == _counts_checksum(page)
         return cls(
             physic_msg_timestamp=physic,
             logics_msg_timestamp=logics,
@@ -100,6 +119,8 @@ class Checkpoint:
             index_offset=index_offset if valid else 0,
             index_file=index_file if valid else 0,
             index_count=index_count if valid else 0,
+            queue_files=queue_files if counted else None,
+            index_files=index_files if counted else 0,
         )
 
 

@@ -210,6 +210,10 @@ class KeyIndex:
             return 0, 0
         return int(os.path.basename(self.files[-1].path)), self.files[-1].header.index_count
 
+    def file_count(self) -> int:
+        """How many files there are."""
+        return len(self.files)
+
     # -- looking up ----------------------------------------------------------------------------------------------
 
     def select(self, topic: str, key: str, max_num: int, begin_ms: int, end_ms: int, reader: Reader) -> list[int]:

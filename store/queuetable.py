@@ -75,6 +75,15 @@ class ConsumeQueues(QueueFiles):
                         check_length(path, length, self.file_size, FILE_SIZE_KEY)
                         return
 
+    def count_files(self) -> int:
+        """How many files all queues have on disk."""
+        count = 0
+        for topic, queues in self._known.items():
+            for queue_id in queues:
+                entries = self._files.entries(self._folder(topic, queue_id))
+                count += sum(not is_folder for _, is_folder in entries)
+        return count
+
     def topics(self) -> list[str]:
         """Topics that have at least one queue."""
         return [topic for topic, queues in self._known.items() if queues]

@@ -19,6 +19,7 @@ from .checkpoint import Checkpoint
 from .commitlog import BLANK_BYTES, CommitLog
 from .consumequeue import ConsumeQueue
 from .dispatch import DeliveryTime, Dispatcher, GapFound, KeyIndexPort
+from .errors import StoreDamaged
 from .fdpool import WaitingReader
 from .files import SECTOR_BYTES, Files
 from .queuetable import ConsumeQueues
@@ -33,6 +34,14 @@ class RecoveredIndex(KeyIndexPort, Protocol):
 
     def cut_to_synced(self, file_number: int, count: int) -> list[str]:
         """Go back to what a checkpoint noted; returns what a person should know."""
+        ...
+
+    def position(self) -> tuple[int, int]:
+        """The newest file's name as a number and its entry count."""
+        ...
+
+    def file_count(self) -> int:
+        """How many files there are."""
         ...
 
     def discard_after(self, timestamp_ms: int) -> None:
@@ -232,7 +241,42 @@ class Recovery:
         what it derived from them is found built.
         """
         self.report.case = "after_own_clean_exit"
-        self._dispatch_from(mark)
+        missing = self._missing_files(mark)
+        if missing:
+            self.after_files_were_removed(mark, missing)
+        else:
+            self._dispatch_from(mark)
+
+    def after_files_were_removed(self, mark: int, missing: str) -> None:
+        """Somebody removed consume queues or index files; what the log still has is dispatched again.
+
+        Of a queue whose messages have all expired only its end counts, and nothing could give that again.
+        """
+        self.report.case += ", after_files_were_removed"
+        self.report.notes.append(f"{missing}: everything derived is built again")
+        for queue in self.queues.all():
+            if queue.max_offset > queue.min_offset:
+                self.queues.discard(queue)
+        if self.index is not None:
+            self.index.discard_all()
+        self._dispatch_from(self.log.min_offset, complete_to=mark)
+
+    def _missing_files(self, mark: int) -> str:
+        """What of the files that were there when the store was closed is gone; empty when nothing is."""
+        checkpoint, index = self.checkpoint, self.index
+        if mark > self.log.min_offset and not self.queues.topics():
+            return "no consume queue is there"
+        if checkpoint.queue_files is None:
+            return ""
+        found = self.queues.count_files()
+        if found < checkpoint.queue_files:
+            return f"of {checkpoint.queue_files} consume queue files {found} are there"
+        if index is not None and (
+            index.file_count() < checkpoint.index_files
+            or (checkpoint.index_files and index.position() < (checkpoint.index_file, checkpoint.index_count))
+        ):
+            return f"of {checkpoint.index_files} index files {index.file_count()} are as they were"
+        return ""
 
     def after_own_crash(self, mark: int) -> None:
         """This broker was killed, or the machine lost power.
@@ -242,6 +286,9 @@ class Recovery:
         on with checksums, queues are cut there, and both are built again as far as the log is good.
         """
         self.report.case = "after_own_crash"
+        if mark > self.log.min_offset and not self.queues.topics():
+            self.after_files_were_removed(mark, "no consume queue is there")
+            return
         start = mark
         if self.index is not None:
             checkpoint = self.checkpoint
@@ -295,7 +342,7 @@ class Recovery:
             self.queues.cut(queue, queue.min_offset)
         if self.index is not None:
             self.index.discard_all()
-        self._dispatch(log_min)
+        self._dispatch(log_min, check_crc=self.check_crc)
 
     # -- parts ---------------------------------------------------------------------------------------------------
 
@@ -309,10 +356,18 @@ class Recovery:
             self.queues.clear_behind(queue, queue.max_offset)
         return end
 
-    def _dispatch_from(self, start: int, *, synced: int | None = None) -> None:
-        """Read the log from `start` on, derive what is missing, and cut what is no record behind its end."""
+    def _dispatch_from(self, start: int, *, synced: int | None = None, complete_to: int = 0) -> None:
+        """Read the log from `start` on, derive what is missing, and cut what is no record behind its end.
+
+        Args:
+            synced: what is behind this offset may not be on disk.
+            complete_to: below this offset the log was good once: damage there is not cut away with all that follows.
+
+        Raises:
+            StoreDamaged: there is such damage.
+        """
         try:
-            scan = self._dispatch(start)
+            scan = self._dispatch(start, check_crc=self.check_crc and not complete_to)
         except GapFound as gap:
             self.report.notes.append(f"{gap}: everything derived is built again")
             self.rebuild()
@@ -320,6 +375,12 @@ class Recovery:
             for _ in scan:
                 pass
         end = scan.end
+        if end < complete_to:
+            raise StoreDamaged(
+                f"{scan.stopped}, and good records follow: what is derived from them cannot be built",
+                file=self.log.path(self.log.start_of(end)),
+                position=end % self.log.file_size,
+            )
         removed = self.log.set_end(end, flushed=end if synced is None else min(synced, end))
         if removed:
             self.report.truncated_bytes = removed
@@ -329,10 +390,10 @@ class Recovery:
         for queue in self.queues.loaded():
             self._cut_to_log(queue, end)
 
-    def _dispatch(self, start: int) -> LogScan:
+    def _dispatch(self, start: int, *, check_crc: bool) -> LogScan:
         self.report.scanned_from = start
         dispatcher = Dispatcher(self.queues, self.index, self.delivery, from_log_begin=start <= self.log.min_offset)
-        scan = LogScan(self.files, self.log, start, check_crc=self.check_crc)
+        scan = LogScan(self.files, self.log, start, check_crc=check_crc)
         for record in scan:
             dispatcher.dispatch(record)
             self.report.scanned_records += 1

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
+
+from rmqd.store.dirlock import DirectoryLock
 
 from .sizes import SEED
 
@@ -22,3 +24,9 @@ def say(capsys: pytest.CaptureFixture[str]) -> Say:
             print(f"\n{figures} (seed {SEED}, {time.monotonic() - begun:.0f} s)")
 
     return printed
+
+
+@pytest.fixture(autouse=True)
+def _locks_of_simulated_folders() -> Iterator[None]:
+    yield
+    DirectoryLock._held.difference_update([key for key in DirectoryLock._held if key.startswith("/store")])

@@ -147,5 +147,6 @@ def test_a_gap_between_files_hides_what_is_before_it(tmp_path: Path) -> None:
     with opened(tmp_path) as store:
         put_many(store, 35)
     (tmp_path / "consumequeue" / "T" / "0" / "00000000000000000200").unlink()
+    (tmp_path / "checkpoint").unlink()  # as another broker leaves it; ours says how many files there have to be
     with opened(tmp_path) as store:
         assert (store.min_offset("T", 0), store.max_offset("T", 0)) == (20, 35)
