@@ -131,7 +131,9 @@ class GroupWriter:
 
     def _derived_failed(self, error: Exception) -> None:
         # The messages are safe in the log and readable from memory; but no more may come, or memory fills up.
-        self._derived_failure = NotWritable(f"consume queues or index cannot be written: {error}")
+        self._derived_failure = NotWritable(
+            f"consume queues or index cannot be written: {error}", file=str(self.options.root)
+        )
         self._judge()
 
     def _derived_works(self) -> None:

@@ -378,13 +378,20 @@ class MessageStore(RunWriter, ReplicaWriter, StoreReads):
             job = self._retention.plan(self._wall_clock_ms(), self._checkpoint.synced_offset or 0)
         except OSError as error:
             raise StoreError(f"cannot clean: {error}", file=self._root) from error
-        if self._retention.disk.full != (self._disk_full is not None):
-            ratio = max(self._retention.disk.commit_log_ratio, self._retention.disk.consume_queue_ratio)
-            self._disk_full = (
-                NotWritable(f"the disk is {ratio:.0%} full", file=self._root) if self._retention.disk.full else None
-            )
-            self._judge()
+        self._judge_disk()
         return job
+
+    def tick_disk(self) -> None:
+        """Look whether a full disk has space again, which need not wait for the next cleaning. Raises `OSError`."""
+        if self._disk_full is not None:
+            self._retention.look_at_disk()
+            self._judge_disk()
+
+    def _judge_disk(self) -> None:
+        disk = self._retention.disk
+        if disk.full != (self._disk_full is not None):
+            self._disk_full = NotWritable(f"the disk is {disk.ratio:.0%} full", file=self._root) if disk.full else None
+            self._judge()
 
     def cleaned(self, count: int) -> None:
         """So many files are gone."""

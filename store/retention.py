@@ -35,6 +35,11 @@ class DiskState:
     full: bool
     """Over the warning level: messages are refused."""
 
+    @property
+    def ratio(self) -> float:
+        """Of the fuller one."""
+        return max(self.commit_log_ratio, self.consume_queue_ratio)
+
 
 class Retention:
     """Decides, round by round, what a store lets go."""

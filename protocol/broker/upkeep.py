@@ -88,6 +88,7 @@ class Upkeep:
         self._every(self._options.broker.flush_consumer_offset_interval / 1000, parts.offsets.tick)
         self._every(SCAN_INTERVAL_S, self._save_states)
         self._every(1.0, self._checkpoint)
+        self._every(1.0, self._store.tick_disk)
         if store.flush_disk_type is FlushDiskType.SYNC_FLUSH:
             self._every(min(0.1, store.sync_flush_timeout / 1000), parts.group_commit.expire)
         self._every(store.flush_interval_commit_log / 1000, self._flush)

@@ -25,6 +25,8 @@ class BrokerProcess:
         properties: Of the configuration file, beside the address and the store.
     """
 
+    command: tuple[str, ...] = (str(Path(sys.executable).parent / "mqbroker"),)
+
     def __init__(self, folder: Path, **properties: object) -> None:
         self.folder = folder
         self._properties = properties
@@ -43,7 +45,7 @@ class BrokerProcess:
         lines = {"listenPort": 0, "brokerIP1": "127.0.0.1", "bindAddress": "127.0.0.1"} | self._properties
         lines["storePathRootDir"] = self.store
         begun = time.monotonic()
-        self._process, self.port = _started(self.folder, "mqbroker", "broker", lines, _READY)
+        self._process, self.port = _started(self.folder, self.command, "broker", lines, _READY)
         self.started_in_s = time.monotonic() - begun
 
     @contextlib.contextmanager
@@ -90,6 +92,8 @@ class BrokerProcess:
 class NameServerProcess:
     """`mqnamesrv` on a free port of 127.0.0.1, with its files in a folder."""
 
+    command = (str(Path(sys.executable).parent / "mqnamesrv"),)
+
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
@@ -98,7 +102,7 @@ class NameServerProcess:
     def start(self) -> None:
         """Start it and wait until it serves."""
         lines = {"listenPort": 0, "bindAddress": "127.0.0.1", "kvConfigPath": self._folder / "kvConfig.json"}
-        self._process, self.port = _started(self._folder, "mqnamesrv", "namesrv", lines, _NAME_SERVER_READY)
+        self._process, self.port = _started(self._folder, self.command, "namesrv", lines, _NAME_SERVER_READY)
 
     def close(self) -> None:
         """Kill it if it runs."""
@@ -109,14 +113,14 @@ class NameServerProcess:
 
 
 def _started(
-    folder: Path, command: str, name: str, lines: dict[str, object], ready: re.Pattern[str]
+    folder: Path, command: tuple[str, ...], name: str, lines: dict[str, object], ready: re.Pattern[str]
 ) -> tuple[subprocess.Popen[bytes], int]:
     configuration, output = folder / f"{name}.conf", folder / f"{name}.out"
     configuration.write_text("".join(f"{key}={value}\n" for key, value in lines.items()))
     begun = time.monotonic()
     with output.open("wb") as file:
         process = subprocess.Popen(
-            [str(Path(sys.executable).parent / command), "-c", str(configuration)],
+            [*command, "-c", str(configuration)],
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=file,

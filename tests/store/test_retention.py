@@ -156,6 +156,20 @@ def test_a_disk_that_fills_up(used: float, full: bool, goes: bool) -> None:
     aging.close()
 
 
+def test_a_disk_that_has_space_again_is_seen_before_the_next_cleaning() -> None:
+    """Producers are refused no longer than it takes to look again."""
+    aging = Aging()
+    aging.files.used_ratio = 0.95
+    aging.store.clean_expired()
+    aging.store.tick_disk()
+    with pytest.raises(NotWritable, match="95% full"):
+        put(aging.store, b"1")
+    aging.files.used_ratio = 0.5
+    aging.store.tick_disk()
+    assert aging.store.not_writable is None
+    aging.close()
+
+
 def test_a_disk_that_fills_up_when_young_files_must_not_go() -> None:
     aging = Aging(clean_file_forcibly_enable=False)
     aging.files.used_ratio = 0.95
