@@ -19,8 +19,9 @@ import pytest
 from interop import raw
 from interop.api import Api, Producer, bodies
 from interop.case import case, expect, expect_bodies, expect_that
-from interop.cluster import Servers, cluster_brokers, route
+from interop.cluster import Servers, route
 from interop.driver import DriverError, until
+from interop.replicas import LIVELY, can_send, expect_same_logs, log_end, send_some, wait_caught_up, wait_slave
 from interop.requests import send_fields
 from interop.server import Broker
 
@@ -35,9 +36,7 @@ FEWER_PAIRS = pairs(["tested-tested"], ["tested-4.7.0", "4.7.0-tested", "5.5.0-t
 """Master and slave: the kind under test, or an official broker of a version."""
 
 SEND_MESSAGE = 10
-GET_BROKER_RUNTIME_INFO = 28
 GET_BROKER_HA_STATUS = 907
-LIVELY = {"haSendHeartbeatInterval": 500, "slaveReadEnable": "true"}
 
 
 def start(servers: Servers, name_servers: str, which: str, **properties: object) -> Broker:
@@ -53,58 +52,6 @@ def start_slave(servers: Servers, name_servers: str, which: str, **properties: o
     slave = start(servers, name_servers, which, **{"brokerRole": "SLAVE", "brokerId": 1, **properties})
     wait_slave(slave)
     return slave
-
-
-def wait_slave(slave: Broker) -> None:
-    """Wait until the first name server lists a slave."""
-    first = slave.name_servers.split(";")[0]
-    name, number = str(slave.properties["brokerName"]), str(slave.properties["brokerId"])
-    listed = until(lambda: number in cluster_brokers(first).get(name, {}).get("brokerAddrs", {}), 60)
-    expect(listed, True, f"slave {number} of {name} listed")
-
-
-def log_end(broker: Broker) -> int:
-    """Ask a broker where its commit log ends; -1 while it does not say."""
-    try:
-        header, body = raw.request(broker.address, GET_BROKER_RUNTIME_INFO)
-        if header["code"] != 0:
-            return -1
-        return int(json.loads(body)["table"]["commitLogMaxOffset"])
-    except (OSError, raw.Closed):
-        return -1
-
-
-def wait_caught_up(master: Broker, slave: Broker, timeout_s: float = 60) -> int:
-    """Wait until the slave's log ends where the master's does, and return where."""
-    until(lambda: log_end(master) >= 0, timeout_s)  # a 4.7.0 broker that has just started may refuse to say
-    end = log_end(master)
-    expect_that(end >= 0, "the end of the master's log", end)
-    if not until(lambda: log_end(slave) == end, timeout_s):
-        expect(log_end(slave), end, "end of the slave's log")
-    return end
-
-
-def expect_same_logs(master: Broker, slave: Broker, end: int) -> None:
-    """Compare the commit logs byte by byte, from where the slave's begins."""
-    folder = slave.store / "commitlog"
-    files = sorted(path.name for path in folder.iterdir() if path.is_file() and path.name.isdigit())
-    expect_that(bool(files), "files in the slave's commit log", files)
-    compared = 0
-    for name in files:
-        if int(name) < end:  # official brokers make the next file ahead
-            ours, theirs = (folder / name).read_bytes(), (master.store / "commitlog" / name).read_bytes()
-            size = min(len(ours), end - int(name))
-            expect_that(ours[:size] == theirs[:size], f"equal bytes in commit log file {name}", f"{size} bytes differ")
-            compared += size
-    expect_that(compared > 0, "some bytes to compare", compared)
-
-
-def send_some(producer: Producer, topic: str, word: str, count: int = 40) -> list[str]:
-    """Send messages that are all acknowledged."""
-    sent = bodies(count, word)
-    results = producer.send(topic, [{"body": body, "keys": body} for body in sent])
-    expect({result["status"] for result in results}, {"SEND_OK"}, f"sends of {word}")
-    return sent
 
 
 @case(
@@ -140,14 +87,6 @@ def test_byte_equal(pair: str, api: Api, servers: Servers) -> None:
     master.stop()
     slave.stop()
     expect_same_logs(master, slave, end)
-
-
-def can_send(producer: Producer, topic: str) -> bool:
-    """Tell whether a message can be sent now."""
-    try:
-        return str(producer.send(topic, ["x"])[0]["status"]) == "SEND_OK"
-    except DriverError:
-        return False
 
 
 @case(
@@ -330,65 +269,6 @@ def test_reading_from_the_slave(pair: str, api: Api, servers: Servers) -> None:
         expect_bodies(got, sent + more, once=False)
     end = wait_caught_up(master, slave)
     expect_same_logs(master, slave, end)
-
-
-SHIPPED = Path(__file__).parent.parent.parent / "conf"
-
-
-def shipped(folder: str, name: str) -> dict[str, str]:
-    """Read a shipped example."""
-    lines = (SHIPPED / folder / f"{name}.properties").read_text().splitlines()
-    pairs = (line.partition("=") for line in lines if line.strip() and not line.startswith("#"))
-    return {key.strip(): value.strip() for key, _, value in pairs}
-
-
-@case(
-    "replication/7",
-    "two masters with a slave each and two name servers, by the shipped files: a master is killed, clients carry on with the other and with the slave, and nothing is lost",
-    source="conf/2m-2s-async, conf/2m-2s-sync",
-)
-@pytest.mark.parametrize("folder", ["2m-2s-async", "2m-2s-sync"])
-def test_two_masters_two_slaves(folder: str, api: Api, servers: Servers) -> None:
-    both = ";".join(servers.name_server().address for _ in range(2))
-    masters = [servers.broker(both, {**LIVELY, **shipped(folder, name)}) for name in ("broker-a", "broker-b")]
-    slaves = [servers.broker(both, {**LIVELY, **shipped(folder, name)}) for name in ("broker-a-s", "broker-b-s")]
-    for slave in slaves:
-        wait_slave(slave)
-    for master, slave in zip(masters, slaves, strict=True):
-        wait_caught_up(master, slave)
-    topic = api.fresh("topic")
-    api.create_topic(both, topic, 4)
-    producer = api.producer(both, retries=3)
-    expect(until(lambda: can_send(producer, topic), 30), True, "a send")
-    consumer = api.consumer(both, topic)
-    sent = send_some(producer, topic, "before", 80)
-    brokers = {message["body"]: message for message in consumer.wait_bodies(sent)}
-    expect(set(sent) <= set(brokers), True, "all consumed")
-    masters[0].kill()
-    going_on: list[str] = []
-    for number in range(20):
-        body = f"meanwhile-{number}"
-        if until(lambda body=body: sends_one(producer, topic, body), 60):  # type: ignore[misc]
-            going_on.append(body)
-    expect(len(going_on), 20, "messages sent with one master left")
-    consumer.wait_bodies(going_on)
-    masters[0].start()
-    wait_slave(masters[0])
-    # Its slave has to find it again before sends are SEND_OK.
-    again = until(lambda: {one["status"] for one in producer.send(topic, ["probe"] * 16)} == {"SEND_OK"}, 60)
-    expect(again, True, "sends are on the slaves again")
-    more = send_some(producer, topic, "after")
-    consumer.wait_bodies(more)
-    for master, slave in zip(masters, slaves, strict=True):
-        expect_same_logs(master, slave, wait_caught_up(master, slave))
-
-
-def sends_one(producer: Producer, topic: str, body: str) -> bool:
-    """Send one message; tell whether it was acknowledged by whichever status says that it is stored."""
-    try:
-        return bool(producer.send(topic, [body])[0].get("status"))
-    except DriverError:
-        return False
 
 
 @case(

@@ -76,15 +76,27 @@ class Ledger:
 
 
 class Producer(threading.Thread):
-    """Sends until the broker goes, with a window of requests in flight."""
+    """Sends until the broker goes, with a window of requests in flight.
 
-    def __init__(self, port: int, topic: str, name: str, ledger: Ledger, size: int = 200) -> None:
+    Args:
+        port: Of the broker.
+        topic: Where to.
+        name: Tells its messages from those of others.
+        ledger: Takes what was acknowledged.
+        size: Bytes of a body.
+        pause_s: After answers that are no acknowledgement.
+    """
+
+    def __init__(
+        self, port: int, topic: str, name: str, ledger: Ledger, size: int = 200, *, pause_s: float = 0.0
+    ) -> None:
         super().__init__(daemon=True)
         self._link = Link(port)
         self._topic = topic
         self._name = name
         self._ledger = ledger
         self._size = size
+        self._pause_s = pause_s
         self.ends = False
 
     def run(self) -> None:
@@ -106,6 +118,7 @@ class Producer(threading.Thread):
                     self._link.send(*fresh)
                 if not in_flight:
                     break
+                refused = len(self._ledger.refused)
                 for answer in self._link.receive():
                     if not answer.is_response:
                         continue
@@ -114,6 +127,8 @@ class Producer(threading.Thread):
                         book[queue_id, int(answer.ext["queueOffset"])] = body
                     else:
                         self._ledger.refused.append(f"{answer.code} {answer.remark}")
+                if self._pause_s and len(self._ledger.refused) > refused:
+                    time.sleep(self._pause_s)
         except OSError:
             pass  # the broker was ended: what is in flight may be stored or not
         finally:

@@ -5,6 +5,7 @@ The slave's log is looked at where it lies, before the master comes back and cou
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import socket
@@ -29,13 +30,13 @@ FAULTS = 20
 STEADY_S = 2.0 if LONG else 0.25
 """Load before each fault."""
 SEED = int(os.environ.get("RMQD_PROOF_SEED", "20261121"))
-FILE_BYTES = 8 << 20
+FILE_BYTES = 4 << 20
 CATCH_UP_BYTES = (900 << 20) if LONG else (48 << 20)
 CATCH_UP_LEAST = 100e6 if LONG else 10e6
 """Bytes per second; a machine that is busy with other tests is not measured."""
 GET_RUNTIME_INFO = 28
 _SIZE_MAGIC = struct.Struct(">ii")
-LIVELY = {"haSendHeartbeatInterval": 300, "haHousekeepingInterval": 2500}
+LIVELY = {"brokerIP2": "127.0.0.1", "haSendHeartbeatInterval": 300, "haHousekeepingInterval": 2500}
 
 
 class SlaveLog:
@@ -83,21 +84,31 @@ class SlaveLog:
                 )
 
 
+def free_port() -> int:
+    """A port that is free, as are the one for slaves above it and the VIP port below."""
+    for _ in range(100):
+        with contextlib.ExitStack() as probes, contextlib.suppress(OSError):
+            first = probes.enter_context(socket.create_server(("127.0.0.1", 0)))
+            port = int(first.getsockname()[1])
+            for beside in (port - 2, port + 1):
+                probes.enter_context(socket.create_server(("127.0.0.1", beside)))
+            return port
+    raise AssertionError("no free ports")
+
+
 class Pair:
     """A name server, a SYNC_MASTER, a slave, and the link between the two brokers."""
 
     def __init__(self, folder: Path, **properties: object) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            ha_port = int(probe.getsockname()[1])
+        port = free_port()  # a master that comes back is where it was
         for name in ("n", "m", "s"):
             (folder / name).mkdir()
         self.name_server = NameServerProcess(folder / "n")
         self.name_server.start()
-        self.relay = Relay(ha_port)
+        self.relay = Relay(port + 1)
         both = {**LIVELY, **properties, "namesrvAddr": f"127.0.0.1:{self.name_server.port}", "fileReservedTime": 720}
         self.master = BrokerProcess(
-            folder / "m", brokerRole="SYNC_MASTER", haListenPort=ha_port, syncFlushTimeout=800, **both
+            folder / "m", brokerRole="SYNC_MASTER", listenPort=port, syncFlushTimeout=800, **both
         )
         self.slave = BrokerProcess(
             folder / "s",
@@ -147,7 +158,7 @@ class Load:
     def begin(self) -> None:
         self._life += 1
         self._producers = [
-            Producer(self._pair.master.port, f"proof{number % 2}", f"p{self._life}x{number}", self.ledger)
+            Producer(self._pair.master.port, f"proof{number % 2}", f"p{self._life}x{number}", self.ledger, pause_s=0.2)
             for number in range(4)
         ]
         for producer in self._producers:
