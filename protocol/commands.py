@@ -21,6 +21,26 @@ _log_dir = click.option(
 _print = click.option("-p", "--printConfigItem", "print_all", is_flag=True, help="Print every option and exit.")
 
 
+def _settings(_context: click.Context, _option: click.Parameter, words: tuple[str, ...]) -> dict[str, str]:
+    settings = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not key or not equals:
+            raise click.BadParameter(f"{word!r} is not KEY=VALUE")
+        settings[key] = value
+    return settings
+
+
+_set = click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    callback=_settings,
+    metavar="KEY=VALUE",
+    help="An option by its official key; wins over the file. May be repeated.",
+)
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="rmqd")
 def rmqd() -> None:
@@ -49,6 +69,14 @@ def rmqd() -> None:
 @click.option(
     "--address", default=None, help="IP that clients reach the broker by (brokerIP1). [default: this machine's]"
 )
+@click.option(
+    "--brokers",
+    type=click.IntRange(1, 26),
+    default=1,
+    show_default=True,
+    help="Broker processes, the first one in this process; listen ports are 20 apart.",
+)
+@_set
 @_config
 @_log_dir
 def up(
@@ -57,13 +85,15 @@ def up(
     port: int,
     bind: str | None,
     address: str | None,
+    brokers: int,
+    settings: dict[str, str],
     config_file: Path | None,
     log_dir: Path | None,
 ) -> None:
     """Run a name server and a broker in one process."""
-    from .launch import run_up
+    from .launch import UpOptions, run_up
 
-    run_up(data, namesrv_port, port, bind, address, config_file, log_dir)
+    run_up(UpOptions(data, namesrv_port, port, bind, address, brokers, settings, config_file, log_dir))
 
 
 @rmqd.command("namesrv")
@@ -84,14 +114,23 @@ def rmqd_namesrv(config_file: Path | None, print_all: bool, log_dir: Path | None
 @click.option(
     "-m", "--printImportantConfig", "print_important", is_flag=True, help="Print the important options and exit."
 )
+@_set
+@click.option("--end-with-input", is_flag=True, hidden=True, help="End when standard input is closed.")
 @_log_dir
 def rmqd_broker(
-    namesrv_addr: str | None, config_file: Path | None, print_all: bool, print_important: bool, log_dir: Path | None
+    namesrv_addr: str | None,
+    config_file: Path | None,
+    print_all: bool,
+    print_important: bool,
+    settings: dict[str, str],
+    end_with_input: bool,
+    log_dir: Path | None,
 ) -> None:
     """Run a broker."""
     from .launch import run_broker
 
-    run_broker(namesrv_addr, config_file, print_all, print_important, log_dir)
+    overrides = {**settings, "namesrvAddr": namesrv_addr} if namesrv_addr else settings
+    run_broker(overrides, config_file, print_all, print_important, log_dir, end_with_input=end_with_input)
 
 
 @rmqd.command()

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import gc
 import sys
+import traceback
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -21,6 +23,7 @@ from rmqd.conf.show import show_options
 from rmqd.store.errors import StoreError
 
 from .logs import default_log_dir, say, start_logging
+from .siblings import NotStarted, Siblings, command_line, names
 
 if TYPE_CHECKING:
     from rmqd.conf import BrokerOptions, NamesrvOptions
@@ -30,6 +33,10 @@ if TYPE_CHECKING:
 EXIT_CONF = 2
 EXIT_START = 1
 _ALL_INTERFACES = ("0.0.0.0", "::")  # noqa: S104  compared, not bound
+
+Stop = Callable[[], Awaitable[None]]
+End = Callable[["str | None"], None]
+"""Ends everything: with None in order, with a reason as a failure."""
 
 _log = Logger()
 
@@ -42,7 +49,7 @@ def run_namesrv(config_file: Path | None, print_all: bool, log_dir: Path | None)
         return
     _begin_log("namesrv", log_dir, options.notices)
 
-    async def start() -> list[Callable[[], Awaitable[None]]]:
+    async def start(_end: End) -> list[Stop]:
         server = _new_name_server(options)
         await server.start()
         say(f"The Name Server boot success. serializeType=JSON, address {options.server.bind_address}:{server.port}")
@@ -52,78 +59,158 @@ def run_namesrv(config_file: Path | None, print_all: bool, log_dir: Path | None)
 
 
 def run_broker(
-    namesrv_addr: str | None, config_file: Path | None, print_all: bool, print_important: bool, log_dir: Path | None
+    overrides: dict[str, str],
+    config_file: Path | None,
+    print_all: bool,
+    print_important: bool,
+    log_dir: Path | None,
+    *,
+    end_with_input: bool = False,
 ) -> None:
-    """Run a broker until SIGTERM or SIGINT."""
-    overrides = {"namesrvAddr": namesrv_addr} if namesrv_addr else {}
+    """Run a broker until SIGTERM or SIGINT, or until standard input is closed when that is asked for."""
     options = _options(lambda: load_broker_options(config_file, overrides))
     if print_all or print_important:
         say(show_options(options, important_only=print_important).rstrip("\n"))
         return
     _begin_log("broker", log_dir, options.notices)
 
-    async def start() -> list[Callable[[], Awaitable[None]]]:
+    async def start(end: End) -> list[Stop]:
         broker = _new_broker(options)
         await broker.start()
+        if end_with_input:
+            _when_input_ends(end)
         _say_broker(broker)
         return [broker.stop]
 
     _run(start)
 
 
-def run_up(
-    data: Path,
-    namesrv_port: int,
-    port: int,
-    bind: str | None,
-    address: str | None,
-    config_file: Path | None,
-    log_dir: Path | None,
-) -> None:
-    """Run a name server and a broker in one process until SIGTERM or SIGINT."""
-    overrides = {"storePathRootDir": str(data / "store"), "listenPort": str(port)}
-    if bind is not None:
-        overrides["bindAddress"] = bind
-    if address is not None:
-        overrides["brokerIP1"] = overrides["brokerIP2"] = address
-    options = _options(lambda: load_broker_options(config_file, overrides))
-    if bind is not None and bind not in _ALL_INTERFACES and not options.source.keys() & {"brokerIP1", "brokerIP2"}:
-        options.broker.broker_ip1 = options.broker.broker_ip2 = bind  # nobody reaches the broker by another one
-    names: dict[str, str] = {
-        "listenPort": str(namesrv_port),
-        "kvConfigPath": str(data / "namesrv" / "kvConfig.json"),
-        "configStorePath": str(data / "namesrv" / "namesrv.properties"),
-    }
-    if bind is not None:
-        names["bindAddress"] = bind
-    name_options = _options(lambda: load_namesrv_options(None, names))
-    _begin_log("broker", log_dir, options.notices)
+@dataclass(frozen=True)
+class UpOptions:
+    """What `rmqd up` was given.
 
-    async def start() -> list[Callable[[], Awaitable[None]]]:
+    Attributes:
+        data: Folder of all files.
+        namesrv_port, port: Listen ports, 0 for any.
+        bind: Interface, None for all.
+        address: `brokerIP1`, None for this machine's.
+        brokers: Broker processes; the first one is this process.
+        settings: Broker options by their official keys.
+        config_file: Properties file of the brokers.
+        log_dir: Folder of the logs.
+    """
+
+    data: Path
+    namesrv_port: int
+    port: int
+    bind: str | None
+    address: str | None
+    brokers: int
+    settings: dict[str, str]
+    config_file: Path | None
+    log_dir: Path | None
+
+
+def run_up(up: UpOptions) -> None:
+    """Run a name server and brokers, one of them in this process, until SIGTERM or SIGINT."""
+    options = _options(lambda: _up_broker(up))
+    others = _options(lambda: names(options, up.brokers)) if up.brokers > 1 else []
+    if others:
+        options.broker.broker_name = others.pop(0)
+    name_keys: dict[str, str] = {
+        "listenPort": str(up.namesrv_port),
+        "kvConfigPath": str(up.data / "namesrv" / "kvConfig.json"),
+        "configStorePath": str(up.data / "namesrv" / "namesrv.properties"),
+    }
+    if up.bind is not None:
+        name_keys["bindAddress"] = up.bind
+    name_options = _options(lambda: load_namesrv_options(None, name_keys))
+    _begin_log("broker", up.log_dir, options.notices)
+
+    async def start(end: End) -> list[Stop]:
         server = _new_name_server(name_options)
         await server.start()
-        local = "127.0.0.1" if bind is None or bind in _ALL_INTERFACES else bind
+        stops: list[Stop] = [server.stop]
+        local = "127.0.0.1" if up.bind is None or up.bind in _ALL_INTERFACES else up.bind
         local = f"[{local}]" if ":" in local else local
-        configured = options.broker.namesrv_addr
-        options.broker.namesrv_addr = ";".join(filter(None, (f"{local}:{server.port}", configured)))
-        broker = _new_broker(options)
+        namesrv = ";".join(filter(None, (f"{local}:{server.port}", options.broker.namesrv_addr)))
+        options.broker.namesrv_addr = namesrv
         try:
+            broker = _new_broker(options)
             await broker.start()
+            stops.insert(0, broker.stop)
+            lines = await _start_siblings(up, options, others, namesrv, end, stops)
         except BaseException:
-            await server.stop()
+            for stop in stops:
+                await stop()
             raise
         say(f"The Name Server boot success. serializeType=JSON, address {local}:{server.port}")
         _say_broker(broker)
+        for line in lines:
+            say(line)
         say(
             f"Ready. Try the official quickstart with NAMESRV_ADDR={local}:{server.port}, for example\n"
             f"  export NAMESRV_ADDR={local}:{server.port}\n"
             "  sh bin/tools.sh org.apache.rocketmq.example.quickstart.Producer\n"
             "  sh bin/tools.sh org.apache.rocketmq.example.quickstart.Consumer\n"
-            f"from any RocketMQ distribution. Data in {data}, stop with Ctrl-C."
+            f"from any RocketMQ distribution. Data in {up.data}, stop with Ctrl-C."
         )
-        return [broker.stop, server.stop]
+        return stops
 
     _run(start)
+
+
+def _up_broker(up: UpOptions) -> BrokerOptions:
+    overrides = {**up.settings, "storePathRootDir": str(up.data / "store"), "listenPort": str(up.port)}
+    if up.bind is not None:
+        overrides["bindAddress"] = up.bind
+    if up.address is not None:
+        overrides["brokerIP1"] = overrides["brokerIP2"] = up.address
+    options = load_broker_options(up.config_file, overrides)
+    if (
+        up.bind is not None
+        and up.bind not in _ALL_INTERFACES
+        and not options.source.keys() & {"brokerIP1", "brokerIP2"}
+    ):
+        options.broker.broker_ip1 = options.broker.broker_ip2 = up.bind  # nobody reaches the broker by another one
+    return options
+
+
+async def _start_siblings(
+    up: UpOptions, options: BrokerOptions, others: list[str], namesrv: str, end: End, stops: list[Stop]
+) -> list[str]:
+    if not others:
+        return []
+    from twisted.internet import reactor
+
+    def ended(name: str, status: int) -> None:
+        end(f"broker process {name} has ended with {status}" if status else None)
+
+    address = up.address
+    if address is None and options.broker.broker_ip1 == up.bind:
+        address = up.bind
+    siblings = Siblings(reactor, ended)
+    lines = await siblings.start(
+        {
+            name: command_line(
+                name, number, up.data, namesrv, up.port, up.bind, address, up.settings, up.config_file, up.log_dir
+            )
+            for number, name in enumerate(others, 1)
+        }
+    )
+    stops.insert(0, siblings.stop)
+    return lines
+
+
+def _when_input_ends(end: End) -> None:
+    from twisted.internet.protocol import Protocol
+    from twisted.internet.stdio import StandardIO
+
+    class Input(Protocol):
+        def connectionLost(self, reason: object = None) -> None:
+            end(None)
+
+    StandardIO(Input())  # type: ignore[no-untyped-call]
 
 
 def _say_broker(broker: Broker) -> None:
@@ -162,28 +249,25 @@ def _begin_log(name: str, log_dir: Path | None, notices: list[str]) -> None:
         _log.warn("{notice}", notice=notice)
 
 
-def _run(start: Callable[[], Awaitable[list[Callable[[], Awaitable[None]]]]]) -> None:
+def _run(start: Callable[[End], Awaitable[list[Stop]]]) -> None:
     """Start services, run the reactor, stop them in order when it is asked to end."""
     from twisted.internet import reactor
 
-    stops: list[Callable[[], Awaitable[None]]] = []
+    stops: list[Stop] = []
     failed: list[tuple[str, int]] = []
+
+    def end_now(why: str | None) -> None:
+        if why is not None:
+            failed.append((why, EXIT_START))
+        if reactor.running:
+            reactor.stop()
 
     async def begin() -> None:
         try:
-            stops.extend(await start())
+            stops.extend(await start(end_now))
             _settle_memory()
-        except CannotListenError as cause:
-            reason = getattr(cause.socketError, "strerror", None) or cause.socketError
-            failed.append((f"cannot listen on {cause.interface or '*'}:{cause.port}: {reason}", EXIT_START))
-        except (StoreError, OSError) as cause:
-            failed.append((str(cause), EXIT_START))
-        except ConfError as wrong:
-            failed.append((str(wrong), EXIT_CONF))
         except Exception as cause:
-            _log.failure("start failed")
-            failed.append((f"start failed: {type(cause).__name__}: {cause}", EXIT_START))
-        if failed:
+            failed.append(_why_not_started(cause))
             reactor.stop()
 
     async def end() -> None:
@@ -206,6 +290,19 @@ def _run(start: Callable[[], Awaitable[list[Callable[[], Awaitable[None]]]]]) ->
     reactor.run()
     if failed:
         _die(*failed[0])
+
+
+def _why_not_started(cause: Exception) -> tuple[str, int]:
+    """Say it in one line, with the exit code."""
+    if isinstance(cause, CannotListenError):
+        reason = getattr(cause.socketError, "strerror", None) or cause.socketError
+        return f"cannot listen on {cause.interface or '*'}:{cause.port}: {reason}", EXIT_START
+    if isinstance(cause, (StoreError, OSError, NotStarted)):
+        return str(cause), EXIT_START
+    if isinstance(cause, ConfError):
+        return str(cause), EXIT_CONF
+    _log.error("start failed: {trace}", trace="".join(traceback.format_exception(cause)))
+    return f"start failed: {type(cause).__name__}: {cause}", EXIT_START
 
 
 def _settle_memory() -> None:

@@ -13,6 +13,8 @@ import signal
 import socket
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -52,6 +54,16 @@ def run(folder: Path, *words: str) -> Ended:
 
 def up(folder: Path, *words: str) -> Ended:
     return run(folder, "up", "--data", str(folder / "data"), "--namesrv-port", "0", "--port", "0", *LOCAL, *words)
+
+
+def until(true: Callable[[], bool], within_s: float = 20.0) -> bool:
+    """Wait for a state."""
+    end = time.monotonic() + within_s
+    while not true():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return True
 
 
 def one_line(ended: Ended) -> str:
@@ -319,3 +331,85 @@ class TestDump:
             assert out.count("\n") == 1
             assert f"[{path}]" in out
         assert self.dump(str(tmp_path / "gone"))[0] == 2
+
+
+class TestSeveralBrokers:
+    """`rmqd up --brokers N`."""
+
+    def begin(self, folder: Path) -> tuple[subprocess.Popen[str], list[str]]:
+        words = ("up", "--data", "data", "--namesrv-port", "0", "--port", "0", *LOCAL, "--brokers", "3")
+        words += ("--set", "mappedFileSizeCommitLog=1048576")
+        process = subprocess.Popen(
+            arguments(folder, *words),
+            cwd=folder, env=environment(folder), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        assert process.stdout is not None
+        return process, [process.stdout.readline() for _ in range(9)]
+
+    def children(self, process: subprocess.Popen[str]) -> list[int]:
+        return list(map(int, Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()))
+
+    def gone(self, pids: list[int]) -> bool:
+        def alive(pid: int) -> bool:
+            try:
+                return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+            except FileNotFoundError:
+                return False
+
+        return until(lambda: not any(map(alive, pids)))
+
+    def test_each_serves_and_all_end_in_order(self, tmp_path: Path) -> None:
+        process, lines = self.begin(tmp_path)
+        with process:
+            named = [re.match(r"The broker\[(\S+), 127\.0\.0\.1:\d+\] boot success", line) for line in lines[1:4]]
+            assert [found and found[1] for found in named] == ["broker-a", "broker-b", "broker-c"], lines
+            assert lines[4].startswith("Ready.")
+            pids = self.children(process)
+            assert len(pids) == 2
+            stores = [tmp_path / "data" / name for name in ("store", "broker-b/store", "broker-c/store")]
+            assert all((store / "abort").exists() for store in stores)
+            process.send_signal(signal.SIGTERM)
+            rest, err = process.communicate(timeout=30)
+        assert (process.returncode, rest, err) == (0, "", "")
+        assert not any((store / "abort").exists() for store in stores)
+        assert self.gone(pids)
+
+    def test_one_that_dies_ends_all(self, tmp_path: Path) -> None:
+        process, _ = self.begin(tmp_path)
+        with process:
+            pids = self.children(process)
+            os.kill(pids[0], signal.SIGKILL)
+            rest, err = process.communicate(timeout=30)
+        assert (process.returncode, rest) == (1, "")
+        assert re.fullmatch(r"broker process broker-[bc] has ended with -9\n", err), err
+        assert not (tmp_path / "data" / "store" / "abort").exists()
+        assert self.gone(pids)
+
+    def test_none_outlives_the_first(self, tmp_path: Path) -> None:
+        process, _ = self.begin(tmp_path)
+        with process:
+            pids = self.children(process)
+            process.kill()
+            process.communicate(timeout=30)
+        assert self.gone(pids)
+        assert not (tmp_path / "data" / "broker-b" / "store" / "abort").exists(), "it ended in order"
+
+    def test_one_that_cannot_start_says_why(self, tmp_path: Path) -> None:
+        (tmp_path / "data").mkdir()
+        (tmp_path / "data" / "broker-b").touch()
+        ended = up(tmp_path, "--brokers", "2")
+        assert ended.code == 1
+        assert re.match(r"broker-b: .*Not a directory", one_line(ended)), ended.err
+
+    def test_what_cannot_be_shared(self, tmp_path: Path) -> None:
+        conf = tmp_path / "some.conf"
+        conf.write_text("storePathCommitLog=/somewhere\n")
+        ended = up(tmp_path, "--brokers", "2", "-c", str(conf))
+        assert (ended.code, one_line(ended)) == (
+            2, f"{conf}:1: storePathCommitLog: expected nothing, as 2 brokers cannot share it, got '/somewhere'"
+        )  # fmt: skip
+
+    def test_a_setting_that_is_none(self, tmp_path: Path) -> None:
+        done = CliRunner().invoke(rmqd, ("broker", "--set", "listenPort"))
+        assert done.exit_code == 2
+        assert "'listenPort' is not KEY=VALUE" in done.output
