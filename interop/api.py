@@ -152,7 +152,12 @@ class Consumer(Client):
         return self.driver.received(self.name)
 
     def wait(self, count: int, timeout_s: float = 60.0) -> list[Line]:
-        """Wait for so many messages and return what has come."""
+        """Wait for so many messages and return what has come.
+
+        It takes half a minute when the first rebalancing of a 5.5.0 consumer meets its own heartbeat, both a second after
+        its start: the broker is not told of the new subscription version before the next heartbeat, and answers 25 to all
+        pulls until then. Official brokers do so too.
+        """
         return self.driver.wait_received(self.name, lambda messages: len(messages) >= count, timeout_s)
 
     def acknowledged(self, topic: str, count: int, timeout_s: float = 30.0) -> None:
