@@ -1,0 +1,70 @@
+"""Clients of the proof beside plain producers: one connection that sends, asks, and reads back whole messages."""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections.abc import Iterator
+
+from rmqwire.command import RemotingCommand, new_request
+from rmqwire.message import StoredMessage, decode_record
+from rmqwire.requests.offset import GetMaxOffset
+from rmqwire.requests.pull import PullMessage
+from rmqwire.requests.send import SendMessageV2
+
+from .load import QUEUES, Link
+
+
+def send_request(
+    opaque: int, topic: str, queue_id: int, body: bytes, *, sys_flag: int = 0, **properties: object
+) -> RemotingCommand:
+    """A request to store one message."""
+    text = "".join(f"{key}\x01{value}\x02" for key, value in {"WAIT": "true", **properties}.items())
+    header = SendMessageV2(
+        producer_group="PG",
+        topic=topic,
+        default_topic="TBW102",
+        default_topic_queue_nums=QUEUES,
+        queue_id=queue_id,
+        sys_flag=sys_flag,
+        born_timestamp=int(time.time() * 1000),
+        flag=0,
+        properties=text,
+    )
+    return new_request(310, header, opaque, body=body)
+
+
+def stored_messages(port: int, topic: str) -> Iterator[StoredMessage]:
+    """Everything in a topic, queue by queue.
+
+    Raises:
+        AssertionError: A pull is refused.
+    """
+    link = Link(port)
+    try:
+        for queue_id in range(QUEUES):
+            end = int(link.ask(new_request(30, GetMaxOffset(topic=topic, queue_id=queue_id), 1)).ext["offset"])
+            offset = 0
+            while offset < end:
+                header = PullMessage(
+                    consumer_group="audit",
+                    topic=topic,
+                    queue_id=queue_id,
+                    queue_offset=offset,
+                    max_msg_nums=256,
+                    sys_flag=4,
+                    commit_offset=0,
+                    suspend_timeout_millis=1000,
+                    subscription="*",
+                    sub_version=0,
+                )
+                answer = link.ask(new_request(11, header, 2))
+                assert answer.code == 0, f"{topic} {queue_id} {offset}: {answer.code} {answer.remark}"
+                position = 0
+                while position < len(answer.body):
+                    (size,) = struct.unpack_from(">i", answer.body, position)
+                    yield decode_record(answer.body[position : position + size], check_crc=True)
+                    offset += 1
+                    position += size
+    finally:
+        link.close()
