@@ -14,7 +14,7 @@ import pytest
 from rmqwire.message import StoredMessage
 
 from .broker import BrokerProcess
-from .clients import send_request, stored_messages
+from .clients import cut, send_request, stored_messages
 from .conftest import Say
 from .load import QUEUES, Link
 from .sizes import SEED, size, stated
@@ -93,7 +93,7 @@ def test_timers_over_kills_of_broker_and_sender(broker: BrokerProcess, say: Say)
             if life % 2:
                 broker.kill()  # while it sends, or delivers
             else:
-                sender.link.close()
+                cut(sender.link)
             sender.join(30)
             assert not sender.is_alive()
     broker.start()

@@ -23,7 +23,7 @@ from rmqwire.requests import HeartBeat
 from rmqwire.requests.transaction import CheckTransactionState, EndTransaction
 
 from .broker import BrokerProcess
-from .clients import send_request, stored_messages
+from .clients import cut, send_request, stored_messages
 from .conftest import Say
 from .load import QUEUES, Link
 from .sizes import SEED, size, stated
@@ -162,7 +162,7 @@ def test_transactions_over_kills_of_broker_and_producer(broker: BrokerProcess, s
             if life % 2:
                 broker.kill()
             else:
-                producer.link.close()
+                cut(producer.link)
             producer.join(30)
             assert not producer.is_alive()
             assert producer.wrong == []
@@ -177,7 +177,7 @@ def test_transactions_over_kills_of_broker_and_producer(broker: BrokerProcess, s
         time.sleep(0.2)
     time.sleep(QUIET_S)  # what is still asked about is answered now
     times = delivered(broker.port)
-    producer.link.close()
+    cut(producer.link)
     producer.join(30)
     say(
         f"{len(acknowledged)} transactions opened, {KILLS} kills of the broker and {KILLS} of producers:"
