@@ -111,11 +111,14 @@ class Servers:
     def _folder(self, word: str) -> Path:
         return self.folder / f"{word}{next(self._numbers)}"
 
-    def name_server(self, kind: Kind | None = None, version: str | None = None) -> NameServer:
+    def name_server(
+        self, kind: Kind | None = None, version: str | None = None, properties: Mapping[str, object] | None = None
+    ) -> NameServer:
         """Start a name server; by default of the kind under test."""
         folder = self._folder("n")
         ours = (kind or self.kind) == "ours"
         server = OurNameServer(folder) if ours else OfficialNameServer(version or self.version, folder)
+        server.properties.update(properties or {})
         return self._start(server)
 
     def broker(

@@ -30,6 +30,7 @@ class OurNameServer(NameServer):
             "listenPort": self.port,
             "bindAddress": "127.0.0.1",
             "kvConfigPath": self.folder / "kvConfig.json",
+            **self.properties,
         }
         file = write_properties(self.folder / "namesrv.conf", properties)
         argv = [program("mqnamesrv"), "-c", str(file)]

@@ -70,6 +70,8 @@ class NameServer(Server):
 
     def __init__(self, folder: Path, port: int | None = None) -> None:
         super().__init__(folder, port or free_port())
+        self.properties: dict[str, object] = {}
+        """Of its file, beside those that every name server of a case has."""
 
 
 class Broker(Server):

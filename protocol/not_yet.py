@@ -8,7 +8,7 @@ from __future__ import annotations
 from rmqwire.codes import RequestCode as C
 from rmqwire.declare import Role
 
-_HA = "slaveActingMaster"
+_HA = "slaves that check what their master has flushed"
 _CONTROLLER = "controller mode"
 _ACL = "ACL 1.0"
 _AUTH = "auth 2.0"
@@ -18,14 +18,7 @@ _LITE = "lite topics of 5.5"
 
 _BROKER: dict[int, str] = {
     C.SWITCH_TIMER_ENGINE: "the timer in RocksDB",
-    **dict.fromkeys(
-        (
-            C.NOTIFY_MIN_BROKER_ID_CHANGE,
-            C.EXCHANGE_BROKER_HA_INFO,
-            C.RESET_MASTER_FLUSH_OFFSET,
-        ),
-        _HA,
-    ),
+    C.RESET_MASTER_FLUSH_OFFSET: _HA,
     **dict.fromkeys((C.GET_BROKER_EPOCH_CACHE, C.NOTIFY_BROKER_ROLE_CHANGED), _CONTROLLER),
     **dict.fromkeys(
         (

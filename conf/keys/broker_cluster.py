@@ -14,11 +14,15 @@ class BrokerCluster(OptionGroup):
     broker_not_active_timeout_millis = int64(
         10_000, "ms", "A broker that is silent for so long counts as gone.", acted=True
     )
-    sync_broker_member_group_period = int32(1000, "ms", "Time between two looks at who else has this broker's name.")
+    sync_broker_member_group_period = int32(
+        1000, "ms", "Time between two looks at who else has this broker's name.", acted=True, low=1
+    )
     clean_offline_broker_interval = int32(30_000, "ms", "Never read by the official broker either.")
-    enable_slave_acting_master = boolean(False, "Let the slave with the lowest number stand in for its master.")
+    enable_slave_acting_master = boolean(
+        False, "Let the slave with the lowest number stand in for its master.", acted=True
+    )
     enable_remote_escape = boolean(False, "Let it send its delayed messages to other brokers.")
-    skip_pre_online = boolean(False, "Join at once, without catching up first.")
+    skip_pre_online = boolean(False, "Join at once, without catching up first.", acted=True)
     lock_in_strict_mode = boolean(False, "A queue lock needs a majority of the replicas.")
     forward_timeout = int64(3000, "ms", "Longest wait for a request that is passed to another broker.")
     enable_controller_mode = boolean(False, "Let a controller decide who is master.")

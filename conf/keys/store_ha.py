@@ -55,7 +55,7 @@ class StoreHa(OptionGroup):
     min_in_sync_replicas = int32(
         1, "replicas", "Smallest number of them while some are gone.", important=True, acted=True
     )
-    total_replicas = int32(1, "replicas", "All of them.", important=True)
+    total_replicas = int32(1, "replicas", "All of them.", important=True, acted=True)
     all_ack_in_sync_state_set = boolean(False, "All replicas in sync must have it.", important=True, acted=True)
     enable_auto_in_sync_replicas = boolean(False, "Ask for fewer while some are gone.", important=True, acted=True)
     sync_master_flush_offset_when_startup = boolean(False, "Ask the master at the start how far it has flushed.")

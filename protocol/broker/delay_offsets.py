@@ -74,6 +74,11 @@ class DelayOffsets:
         if self._table != before:
             self._writer.mark()
 
+    @property
+    def data_version(self) -> DataVersion:
+        """What slaves compare."""
+        return self._version
+
     def get(self, level: int) -> int:
         """The next queue offset to deliver of a level."""
         return self._table.get(level, 0)

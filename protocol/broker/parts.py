@@ -31,6 +31,7 @@ from .groups import SubscriptionGroups
 from .ha_admin import HaHandlers
 from .holds import PullHolds
 from .locks import QueueLocks
+from .member_group import member_group
 from .offsets import ConsumerOffsets
 from .pop_modes import RequestModes
 from .pop_service import PopService
@@ -182,6 +183,7 @@ class BrokerParts:
         )
         self.registration = self._registration(reactor, address)
         self.registration.on_master = self.replication.master_changed
+        self.members = member_group(self)
         self.topics.on_changed.append(self.registration.topics_changed)
         self.registration.on_order_topics = self.topics.set_order
         self.send_settings = SendSettings(
@@ -392,6 +394,7 @@ class BrokerParts:
             ),
             TimerStateHandlers(self.timers),
             HaHandlers(self.replication),
+            self.members,
             *self.pops.handlers,
             *state_handlers(self, self._run_in_thread, address),
         ]

@@ -148,6 +148,11 @@ class Registration:
         self.set_name_servers(name_servers)
 
     @property
+    def broker(self) -> BrokerAddress:
+        """What is registered."""
+        return self._broker
+
+    @property
     def name_servers(self) -> list[str]:
         """The addresses of all name servers."""
         return list(self._links)

@@ -213,6 +213,35 @@ class Replication:
         if self.sync is not None:
             self.sync.set_master(self.master)
 
+    def master_left(self) -> None:
+        """The master is gone: nothing is copied from it until it is there again."""
+        self.master = None
+        if self.sync is not None:
+            self.sync.set_master(None)
+
+    def master_came(self, address: str, ha_address: str | None) -> None:
+        """The master is there again, where it says."""
+        self.master_serves(address, ha_address)
+        if self.sync is not None:
+            self.sync.set_master(address)
+
+    def master_serves(self, address: str | None, ha_address: str | None) -> None:
+        """A master that is not registered yet takes slaves already."""
+        if self.client is None:
+            return
+        self.master = address or self.master
+        if not self._is_given():
+            self.client.set_address(ha_address)
+
+    def serves(self, host: str) -> bool:
+        """Whether a slave on this host is connected and has said where its log ends."""
+        return any(link.ack_offset >= 0 and link.peer.rpartition(":")[0] == host for link in self.service.links)
+
+    @property
+    def flushed_offset(self) -> int:
+        """How far the log is on disk."""
+        return self._store.flushed_offset
+
     def has_master(self) -> bool:
         """Whether this is a slave whose master is connected."""
         return self.client is not None and self.client.connected

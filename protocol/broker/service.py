@@ -124,12 +124,14 @@ class Broker:
             await self._server.stop_listening()
             raise
         self._upkeep = Upkeep(self.options, self.store, self.parts, self._server, self.run_in_thread)
+        await self.parts.members.fetch()
         if not self.parts.send_settings.is_slave:
             self.parts.delayed.begin()
         self.parts.transactions.begin()
         self.parts.pops.begin(revive=not self.parts.send_settings.is_slave)
         self._upkeep.begin(self._reactor)
         self.parts.replication.start()
+        self.parts.members.start()
         await self.parts.registration.start()
 
     def _record_ip(self, ip: str) -> str:
@@ -142,6 +144,7 @@ class Broker:
     async def stop(self) -> None:
         """Stop accepting, answer what is in hand, write everything down, and leave the name servers."""
         await self._server.stop_listening()
+        self.parts.members.stop()
         await self.parts.registration.stop()
         self.parts.delayed.stop()
         await self.parts.replication.stop()

@@ -19,9 +19,7 @@ WORDS = {
 # read by conf itself
 BY_CONF = {"config_black_list", "config_store_path"}
 # read, but what it promises is not done yet
-NOT_YET = {
-    "enable_slave_acting_master": "only told to the name server: there are no slaves",
-}
+NOT_YET: dict[str, str] = {}
 # words of other things too, or a key whose other object is the one that is read
 AMBIGUOUS = {("AuthConfig", "cluster_name"), ("BrokerConfig", "listen_port")}
 

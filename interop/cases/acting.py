@@ -1,0 +1,112 @@
+"""`enableSlaveActingMaster`: a slave stands in for its master for those who consume. Of 5.x alone."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from interop import raw
+from interop.api import Api, Producer, steady
+from interop.case import case, expect, expect_bodies, expect_that
+from interop.cluster import GET_ROUTEINFO_BY_TOPIC, MODERN_VERSION, Servers
+from interop.driver import DriverError, until
+from interop.replicas import LIVELY, expect_same_logs, send_some, wait_caught_up, wait_slave
+from interop.server import Broker, wait_offsets_written
+
+ACTING = {
+    **LIVELY,
+    "enableSlaveActingMaster": "true",
+    "totalReplicas": 2,
+    "brokerHeartbeatInterval": 500,
+    "brokerNotActiveTimeoutMillis": 5000,
+}
+PERM_READ, PERM_READ_WRITE = 4, 6
+
+
+def group_of(name_server: str, topic: str) -> tuple[dict[str, str], int]:
+    """Return the addresses that a route shows for broker-a, and the permission of its queues."""
+    header, body = raw.request(name_server, GET_ROUTEINFO_BY_TOPIC, {"topic": topic}, version=MODERN_VERSION)
+    if header["code"] != 0:
+        return {}, 0
+    route: dict[str, Any] = json.loads(re.sub(r"([{,])\s*(\d+)\s*:", r'\1"\2":', body.decode()))
+    return route["brokerDatas"][0]["brokerAddrs"], route["queueDatas"][0]["perm"]
+
+
+def wait_group(name_server: str, topic: str, addresses: dict[str, str], perm: int, why: str) -> None:
+    """Wait until a route shows these brokers and this permission."""
+    if not until(lambda: group_of(name_server, topic) == (addresses, perm), 60):
+        expect(group_of(name_server, topic), (addresses, perm), why)
+
+
+def knows(slave: Broker, topic: str) -> bool:
+    """Tell whether a slave has copied a topic."""
+    file = slave.store / "config" / "topics.json"
+    return file.exists() and f'"{topic}"' in file.read_text()
+
+
+def sends(producer: Producer, topic: str) -> bool:
+    """Tell whether a message can be sent now."""
+    try:
+        return producer.send(topic, ["probe"])[0]["status"] == "SEND_OK"
+    except DriverError:
+        return False
+
+
+@case(
+    "acting/1",
+    "when the master dies the route shows its slave as master with queues that can only be read; orderly consumers lock there, read on and keep their offsets; when the master is back it has those offsets before clients find it, and nothing is read twice",
+    source="RouteInfoManager.pickupTopicRouteData, BrokerController.updateMinBroker, BrokerPreOnlineService 5.3.4",
+)
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        "tested-tested-tested",
+        *(
+            pytest.param(kinds, marks=pytest.mark.long)
+            for kinds in ("5.5.0-tested-tested", "tested-5.5.0-tested", "tested-tested-5.5.0")
+        ),
+    ],
+)
+def test_reading_on(kinds: str, api: Api, servers: Servers, official_version: str) -> None:
+    if official_version < "5":
+        pytest.skip("there is no such mode before 5.0")
+    of_name_server, of_master, of_slave = (
+        {} if which == "tested" else {"kind": "official", "version": which} for which in kinds.split("-")
+    )
+    shows = {"supportActingMaster": "true", "scanNotActiveBrokerInterval": 1000}
+    name_server = servers.name_server(properties=shows, **of_name_server)  # type: ignore[arg-type]
+    master = servers.broker(name_server.address, ACTING, **of_master)  # type: ignore[arg-type]
+    topic, group = api.fresh("topic"), api.fresh("CG")
+    api.create_topic(name_server.address, topic, 4)
+    slave = servers.broker(
+        name_server.address, {**ACTING, "brokerRole": "SLAVE", "brokerId": 1}, **of_slave  # type: ignore[arg-type]
+    )  # fmt: skip
+    wait_slave(slave)
+    producer = api.producer(name_server.address)
+    sent = send_some(producer, topic, "before")
+    wait_caught_up(master, slave)
+    expect(until(lambda: knows(slave, topic), 100), True, "the topic copied")
+    both = {"0": master.address, "1": slave.address}
+    wait_group(name_server.address, topic, both, PERM_READ_WRITE, "the route with a master")
+
+    master.kill()
+    wait_group(name_server.address, topic, {"0": slave.address}, PERM_READ, "the route with the slave alone")
+    reader = api.consumer(name_server.address, topic, group=group, orderly=True)
+    expect_bodies(reader.wait_bodies(sent), sent)
+    reader.acknowledged(topic, len(sent))
+    reader.stop()
+    wait_offsets_written(slave, topic, group, len(sent))
+
+    master.start()
+    wait_group(name_server.address, topic, both, PERM_READ_WRITE, "the route with the master back")
+    again = api.consumer(name_server.address, topic, group=group, orderly=True)
+    expect(until(lambda: sends(producer, topic), 60), True, "sends once the master is back")
+    more = send_some(producer, topic, "after")
+    again.wait_bodies(more)
+    steady(lambda: len(again.received()))
+    repeated = [message["body"] for message in again.received() if message["body"] in sent]
+    expect_that(not repeated, "nothing read twice", f"{len(repeated)} of {len(sent)} read again")
+    expect_same_logs(master, slave, wait_caught_up(master, slave))
