@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 RUN    := $(VENV)/.run
 DATA   ?= data
 
-.PHONY: dev run test lint unit coverage wheel-test interop interop-long interop-official docs soak bench bench-quick clean
+.PHONY: dev run test lint unit coverage wheel-test interop interop-long interop-official docs soak bench bench-quick bench-growth clean
 
 run: $(RUN)  ## name server and broker in one process, store in ./data
 	@exec $(BIN)/rmqd up --data $(DATA) $(ARGS)
@@ -71,6 +71,9 @@ bench: $(STAMP)  ## ratios to the official broker, in one run
 
 bench-quick: $(STAMP)
 	$(BIN)/python bench/run.py --quick
+
+bench-growth: $(STAMP)  ## what more queues, messages, connections and waiting pulls cost
+	$(BIN)/python bench/growth.py
 
 clean:
 	rm -rf $(VENV) .links .cache build dist *.egg-info

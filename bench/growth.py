@@ -1,0 +1,183 @@
+"""What growth costs: `make bench-growth`. Ours alone, in CPU time of the broker per message.
+
+The same load each time, 4 connections x 64 in flight, while something grows: queues of the topic, messages that lie in
+the store, connections that are open. At last pulls that wait: what they take of memory and of an idle processor.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import shutil
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+sys.path[0] = str(Path(__file__).resolve().parent.parent)  # the checkout, for bench and interop
+
+from bench.builds import CACHE, raw_load  # noqa: E402
+from bench.loads import raw  # noqa: E402
+from bench.procfs import cpu_seconds, machine_busy_seconds, resident_mib  # noqa: E402
+from bench.servers import Ours  # noqa: E402
+from bench.wire import connect, exchange, frame  # noqa: E402
+
+QUEUES = (1, 1_000, 20_000)
+CONNECTIONS = (4, 100, 2_000)
+BACKLOG = (1_000, 1_000_000, 10_000_000)
+HOLDS = 10_000
+HOLDS_PER_CONNECTION = 100
+ROUNDS = 3
+UPDATE_TOPIC, PULL_MESSAGE = 17, 11
+
+
+def make_topic(port: int, topic: str, queues: int) -> None:
+    """Create a topic by the request of an administrator."""
+    fields = {"topic": topic, "defaultTopic": "TBW102", "readQueueNums": str(queues), "writeQueueNums": str(queues)}
+    fields |= {"perm": "6", "topicFilterType": "SINGLE_TAG", "topicSysFlag": "0", "order": "false"}
+    with connect(port) as connection:
+        answer = exchange(connection, frame(UPDATE_TOPIC, fields))
+    if answer["code"]:
+        raise SystemExit(f"growth: {answer}")
+
+
+def cost(side: Ours, topic: str, queues: int = 4) -> float:
+    """CPU microseconds of the broker per message: the median of some rounds."""
+    seen = [
+        raw(side, topic, warm_s=1.0, measured_s=2.0, queues=queues, connections=4, inflight=64) for _ in range(ROUNDS)
+    ]
+    failed = [one.failed for one in seen if one.failed]
+    if failed:
+        raise SystemExit(f"growth: {topic}: {failed}")
+    return sorted(one.cpu_s_per_million or 0.0 for one in seen)[ROUNDS // 2]
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[Ours]:
+    """Our servers on an empty store."""
+    side = Ours(folder)
+    side.start()
+    try:
+        yield side
+    finally:
+        side.stop()
+
+
+@contextmanager
+def open_connections(port: int, count: int) -> Iterator[list[socket.socket]]:
+    """Connections that do nothing."""
+    connections = [connect(port) for _ in range(count)]
+    try:
+        yield connections
+    finally:
+        for connection in connections:
+            connection.close()
+
+
+def say(what: str, amount: int, micros: float, first: float) -> float:
+    """Print a line; give what the next ones are compared with."""
+    first = first or micros
+    print(f"{what:<12} {amount:>12,}   {micros:6.2f} us/message   {micros / first:5.2f} x", flush=True)
+    return first
+
+
+def grow_queues(folder: Path) -> None:
+    """One topic of more and more queues, each in use."""
+    first = 0.0
+    for queues in QUEUES:
+        with running(folder) as side:
+            make_topic(side.port, "Growth", queues)
+            raw(side, "Growth", count=max(2 * queues, 1000), queues=queues, connections=4, inflight=64)
+            time.sleep(3)
+            first = say("queues", queues, cost(side, "Growth", queues), first)
+
+
+def grow_backlog(folder: Path, largest: int) -> None:
+    """More and more messages before those that are sent."""
+    first, there = 0.0, 0
+    with running(folder) as side:
+        for messages in (*[size for size in BACKLOG if size < largest], largest):
+            raw(side, "Growth", count=messages - there, mode="batch", connections=1, inflight=8)
+            there = messages
+            time.sleep(3)
+            first = say("backlog", messages, cost(side, "Growth"), first)
+
+
+def grow_connections(folder: Path) -> None:
+    """Connections that are open and silent."""
+    first = 0.0
+    with running(folder) as side:
+        for count in CONNECTIONS:
+            with open_connections(side.port, count - 4):
+                first = say("connections", count, cost(side, "Growth"), first)
+
+
+def hold_pulls(folder: Path) -> None:
+    """Long polls, each by itself, and what they take while nothing comes."""
+    with running(folder) as side:
+        make_topic(side.port, "Growth", 4)
+        before_mib = resident_mib(side.broker_pid)
+        with open_connections(side.port, HOLDS // HOLDS_PER_CONNECTION) as connections:
+            for number, connection in enumerate(connections):
+                connection.sendall(
+                    b"".join(
+                        frame(
+                            PULL_MESSAGE,
+                            {
+                                "consumerGroup": f"G{number}", "topic": "Growth", "queueId": str(one % 4),
+                                "queueOffset": "0", "maxMsgNums": "32", "sysFlag": "6", "commitOffset": "0",
+                                "suspendTimeoutMillis": "60000", "subscription": "*", "subVersion": "0",
+                            },
+                            opaque=one,
+                        )
+                        for one in range(HOLDS_PER_CONNECTION)
+                    )
+                )  # fmt: skip
+            time.sleep(3)
+            for connection in connections:
+                connection.setblocking(False)
+                try:
+                    raise SystemExit(f"growth: a pull was answered: {connection.recv(300)!r}")
+                except BlockingIOError:
+                    pass
+            began, used = time.monotonic(), cpu_seconds(side.broker_pid)
+            time.sleep(10)
+            share = (cpu_seconds(side.broker_pid) - used) / (time.monotonic() - began)
+            grown_mib = resident_mib(side.broker_pid) - before_mib
+        print(
+            f"{'waiting pulls':<12} {HOLDS:>11,}   +{grown_mib:.0f} MiB, {share:.1%} of a core while idle", flush=True
+        )
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure; ratios are to the first line of each kind."""
+    parser = argparse.ArgumentParser(prog="bench/growth.py", description=__doc__)
+    parser.add_argument("--backlog", type=int, default=BACKLOG[-1], help="largest backlog, messages [%(default)s]")
+    parser.add_argument("--only", choices=("queues", "backlog", "connections", "pulls"), action="append")
+    arguments = parser.parse_args(argv)
+    wanted = arguments.only or ["queues", "backlog", "connections", "pulls"]
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(8192, most), most))
+    raw_load()
+    folder = CACHE / f"growth-{time.time_ns()}"
+    began, busy = time.monotonic(), machine_busy_seconds()
+    try:
+        if "queues" in wanted:
+            grow_queues(folder)
+        if "backlog" in wanted:
+            grow_backlog(folder, arguments.backlog)
+        if "connections" in wanted:
+            grow_connections(folder)
+        if "pulls" in wanted:
+            hold_pulls(folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    cores = (machine_busy_seconds() - busy) / (time.monotonic() - began)
+    print(f"machine busy {cores:.2f} cores meanwhile, loads included")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
