@@ -27,14 +27,17 @@ if TYPE_CHECKING:
     PackedBatch = tuple[bytes, bytes, list[int], list[int], list[str | None], list[bytes | None]]
     """Records, units, offsets, sizes, unique keys of the usual messages, properties of the others."""
 
+    PackBatch = Callable[[bytes, bytes, bytes, int, int, int, int, int, int], PackedBatch | None]
+    AddKeys = Callable[[list[Any], Any, set[int], int, int, int, int, int], tuple[bytes, int, int, int]]
+
 read_ext: Callable[[bytes], dict[str, str] | None] | None = None
 """Ext fields of a binary header; None for what is not plainly well-formed."""
 
-pack_batch: Callable[[bytes, bytes, bytes, int, int, int, int, int, int], PackedBatch | None] | None = None
+pack_batch: PackBatch | None = None
 """(body, record template, topic field, position, queue offset, largest body, largest record, largest properties,
 largest sum of records) -> the batch as it is written; None for what is malformed or too large."""
 
-add_keys: Callable[[list[Any], Any, set[int], int, int, int, int, int], tuple[bytes, int, int, int]] | None = None
+add_keys: AddKeys | None = None
 """(messages, slots, changed pages, bits of a page, next number, limit, begin time, used slots) -> (entries, messages
 done, next number, used slots); enters changed slots and pages in place"""
 

@@ -156,44 +156,12 @@ class BatchWriter(GroupWriter):
             MalformedMessage: the body cannot be read, or holds nothing.
             As `stage`; none of them was assigned a place.
         """
-        if speed.pack_batch is not None and not sys_flag & SYS_FLAG_TRANSACTION_MASK and self._not_writable is None:
-            queue = self._by_key.get((topic, queue_id))
-            if queue is None:
-                queue = self._queue_for_put(topic, queue_id)
-            timestamp = self._group_timestamp or self._next_timestamp()
-            template = (self._pack_v4 if len(born_host) == 8 else self._pack_v6)(
-                0,
-                queue.magic,
-                0,
-                queue_id,
-                0,
-                0,
-                0,
-                sys_flag | self._sys_flag | (0 if len(born_host) == 8 else SYS_FLAG_BORN_HOST_V6),
-                born_timestamp,
-                born_host,
-                timestamp,
-                self._store_host,
-                reconsume_times,
-                0,
-                0,
+        if speed.pack_batch is not None:
+            staged = self._stage_packed(
+                speed.pack_batch, topic, queue_id, body, sys_flag, born_timestamp, born_host, reconsume_times
             )
-            position = self._position
-            packed = None
-            if not queue.is_schedule:
-                packed = speed.pack_batch(
-                    body,
-                    template,
-                    queue.topic_field,
-                    position,
-                    queue.staged_next,
-                    self._body_max,
-                    self._record_max,
-                    PROPERTIES_SIZE_MAX_BYTES,
-                    min(self._record_max, self._file_end - position - BLANK_BYTES),
-                )
-            if packed is not None:
-                return self._take_packed(queue, packed, position, timestamp)
+            if staged is not None:
+                return staged
         # The reference; also for what the compiled part leaves alone: bad bytes, broken limits, the end of a file.
         entries = split_batch(body)
         if not entries:
@@ -210,6 +178,46 @@ class BatchWriter(GroupWriter):
             born_host=born_host,
             reconsume_times=reconsume_times,
         )
+
+    def _stage_packed(
+        self,
+        pack_batch: speed.PackBatch,
+        topic: str,
+        queue_id: int,
+        body: bytes,
+        sys_flag: int,
+        born_timestamp: int,
+        born_host: bytes,
+        reconsume_times: int,
+    ) -> StagedBatch | None:
+        """Stage by the compiled part; None for what it leaves alone, with nothing changed."""
+        if self._not_writable is not None or sys_flag & SYS_FLAG_TRANSACTION_MASK:
+            return None
+        queue = self._by_key.get((topic, queue_id))
+        if queue is None:
+            queue = self._queue_for_put(topic, queue_id)
+        if queue.is_schedule:
+            return None
+        timestamp = self._group_timestamp or self._next_timestamp()
+        v4 = len(born_host) == 8
+        flags = sys_flag | self._sys_flag | (0 if v4 else SYS_FLAG_BORN_HOST_V6)
+        template = (self._pack_v4 if v4 else self._pack_v6)(
+            *(0, queue.magic, 0, queue_id, 0, 0, 0, flags, born_timestamp),
+            *(born_host, timestamp, self._store_host, reconsume_times, 0, 0),
+        )
+        position = self._position
+        packed = pack_batch(
+            body,
+            template,
+            queue.topic_field,
+            position,
+            queue.staged_next,
+            self._body_max,
+            self._record_max,
+            PROPERTIES_SIZE_MAX_BYTES,
+            min(self._record_max, self._file_end - position - BLANK_BYTES),
+        )
+        return None if packed is None else self._take_packed(queue, packed, position, timestamp)
 
     def _take_packed(
         self, queue: ConsumeQueue, packed: speed.PackedBatch, position: int, timestamp: int

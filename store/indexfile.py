@@ -20,7 +20,6 @@ import struct
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from rmqwire import speed
 from rmqwire.hashing import IndexKeyHasher
@@ -40,7 +39,6 @@ _ENTRIES_WRITE_BYTES = 1 << 16
 _READ_ENTRIES = 50_000
 _INT_MAX = 0x7FFFFFFF
 
-AddKeys = Callable[[list[Any], Any, set[int], int, int, int, int, int], tuple[bytes, int, int, int]]
 KeyedMessage = tuple[IndexKeyHasher, int, int, Sequence[str]]
 """(hasher of its topic, physical offset, store time, keys)"""
 
@@ -205,7 +203,7 @@ class IndexFile:
         self._header_dirty = True
         return done
 
-    def _add_compiled(self, add_keys: AddKeys, table: SlotTable, messages: list[KeyedMessage]) -> int:
+    def _add_compiled(self, add_keys: speed.AddKeys, table: SlotTable, messages: list[KeyedMessage]) -> int:
         header = self.header
         entries, done, header.index_count, header.slot_count = add_keys(
             messages,
@@ -362,7 +360,9 @@ class IndexFile:
                 break
             table.values[first : first + len(values)] = values
         # Else parts of them could be taken for parts of the entries that come in their place.
-        clear_from(self._files, self._pool.get(self.path), self._entries_at + count * ENTRY_BYTES, self.size)
+        fd = self._pool.get(self.path)
+        if clear_from(self._files, fd, self._entries_at + count * ENTRY_BYTES, self.size):
+            self._files.data_sync(fd)
         self._table = table
         self.header.slot_count = table.used()
         self._header_dirty = True
