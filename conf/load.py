@@ -146,8 +146,8 @@ class NamesrvOptions:
 
     @property
     def live_groups(self) -> tuple[OptionGroup, ...]:
-        """Those that requests print and change."""
-        return self.groups
+        """Those that requests print and change; not `client`, as in Java."""
+        return (self.namesrv, self.server)
 
     @property
     def black_list(self) -> frozenset[str]:

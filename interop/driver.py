@@ -57,7 +57,7 @@ class Driver:
         self._errors = log.open("ab")
         self.popen = subprocess.Popen(
             dying_with_us(argv), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors,
-            start_new_session=True, env=env, text=True, encoding="utf-8", bufsize=1,
+            start_new_session=True, env=env, text=True, cwd=log.parent, encoding="utf-8", bufsize=1,
         )  # fmt: skip
         assert self.popen.stdin is not None
         assert self.popen.stdout is not None

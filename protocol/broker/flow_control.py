@@ -115,17 +115,29 @@ class FlowControl:
         settings: The limits.
         later: `callLater` of the reactor.
         seconds: A clock that is not set.
+        committed: Told how many seconds each commit took.
+        read: Told how many seconds each read for a pull took in its thread.
 
     Attributes:
         closing: Whether requests have to be judged; looked at once per read.
         waiting_sends: Sends that are stored and wait to be safe.
     """
 
-    def __init__(self, store: WriteBarrier, settings: FlowSettings, later: Later, seconds: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        store: WriteBarrier,
+        settings: FlowSettings,
+        later: Later,
+        seconds: Callable[[], float],
+        committed: Callable[[float], None] = lambda took_s: None,
+        read: Callable[[float], None] = lambda took_s: None,
+    ) -> None:
         self._store = store
         self._settings = settings
         self._later = later
         self._seconds = seconds
+        self._committed = committed
+        self._read = read
         self.closing = False
         self.waiting_sends = 0
         self._waiting_pulls: dict[int, deque[float]] = {
@@ -147,6 +159,7 @@ class FlowControl:
             self._store.commit()
         finally:
             took = self._seconds() - began
+            self._committed(took)
             if _SLOW_COMMIT_S <= took < _SECONDS_MAX:
                 self._slow(began, took)
 
@@ -281,7 +294,11 @@ class FlowControl:
             limit_s = settings.waits_s.get(code)
             if settings.fast_failure and limit_s is not None and waited_s >= limit_s:
                 raise RequestError(_late("TIMEOUT_CLEAN_QUEUE", waited_s, len(waiting)), ResponseCode.SYSTEM_BUSY)
-            return call(*args, **kwargs)
+            began = self._seconds()
+            try:
+                return call(*args, **kwargs)
+            finally:
+                self._read(self._seconds() - began)
 
         return run_in_thread(job)
 

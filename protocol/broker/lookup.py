@@ -129,6 +129,8 @@ class LookupHandlers:
     def consume_queue(self, request: Request, header: QueryConsumeQueue) -> Result:
         """Show units of a consume queue, and the subscription they would be filtered by."""
         topic, queue_id, group = header.topic or "", header.queue_id, header.consumer_group
+        if self._store.queues.find(topic, queue_id) is None:
+            raise RequestError(f"{queue_id}@{topic} is not exist!")
         body = QueryConsumeQueueResponseBody(
             max_queue_index=self._store.max_offset(topic, queue_id),
             min_queue_index=self._store.min_offset(topic, queue_id),

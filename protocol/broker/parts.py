@@ -177,7 +177,9 @@ class BrokerParts:
         sync_flush = options.store.flush_disk_type is FlushDiskType.SYNC_FLUSH
         self.flow_settings = FlowSettings()
         self.flow_settings.follow(options)
-        self.flow = FlowControl(store, self.flow_settings, reactor.callLater, reactor.seconds)
+        self.flow = FlowControl(
+            store, self.flow_settings, reactor.callLater, reactor.seconds, self.stats.committed, self.stats.read
+        )
         self.when_safe = self.flow.counted(
             self.replication.when_safe(self.group_commit.when_flushed if sync_flush else None)
         )

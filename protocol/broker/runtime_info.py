@@ -1,7 +1,6 @@
 """What the broker counts and measures (28), and single statistics items (315).
 
-Keys that official tools parse are all here. What has no meaning in this broker is left out rather than made up:
-latencies of puts that nobody measures, queues of thread pools that do not exist.
+Keys that official tools and the official Prometheus exporter parse are all here.
 
 Source: `AdminBrokerProcessor.prepareRuntimeInfo`, `StoreStatsService.getRuntimeInfo` (5.5.0).
 """
@@ -104,6 +103,11 @@ class RuntimeInfoHandlers:
             "putMessageFailedTimes": str(stats.put_failed),
             "putMessageSizeTotal": str(stats.put_size_total),
             "putMessageAverageSize": str(stats.put_size_total / put),
+            "putMessageEntireTimeMax": str(stats.put_times.max_ms),
+            "putMessageDistributeTime": stats.put_times.distribution(),
+            "putLatency99": f"{stats.put_times.share_below(0.99):.2f}",
+            "putLatency999": f"{stats.put_times.share_below(0.999):.2f}",
+            "getMessageEntireTimeMax": str(stats.get_time_max_ms),
         }
 
     def _positions(self) -> dict[str, str]:

@@ -11,6 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
+from . import put_times
+from .put_times import PutTimes
+
 SAMPLES_MAX = 601
 """Ten minutes of samples, one a second."""
 
@@ -139,7 +142,8 @@ class BrokerStats:
     Attributes:
         put_size_total: Bytes of all records put.
         put_failed: Puts that the store refused.
-        put_time_max_ms: The slowest put.
+        put_times: How long puts took.
+        get_time_max_ms: The slowest read that waited for the disk.
         items: `statsName -> statsKey -> Item`, as request 315 asks for them.
     """
 
@@ -155,7 +159,8 @@ class BrokerStats:
         self._puts, self._gets, self._found, self._missed = Rate(), Rate(), Rate(), Rate()
         self.put_size_total = 0
         self.put_failed = 0
-        self.put_time_max_ms = 0
+        self.put_times = PutTimes()
+        self._timed_puts = 0
         self.get_time_max_ms = 0
         self.put_totals = _DayTotals()
         self.get_totals = _DayTotals()
@@ -182,6 +187,17 @@ class BrokerStats:
         nums.times += times
         sizes.value += size_bytes
         sizes.times += times
+
+    def committed(self, took_s: float) -> None:
+        """Count how long the messages put since the last call took to be written."""
+        count = self._puts.count - self._timed_puts
+        if count:
+            self._timed_puts += count
+            self.put_times.add(int(took_s * 1000), count)
+
+    def read(self, took_s: float) -> None:
+        """Note how long a pull read the disk; those that find all in memory wait for nothing."""
+        self.get_time_max_ms = max(self.get_time_max_ms, int(took_s * 1000))
 
     def get(self, group: str, topic: str, count: int, size_bytes: int) -> None:
         """Count messages that a pull was answered with."""
@@ -230,6 +246,8 @@ class BrokerStats:
             self.put_totals.next_day(self._puts.count)
             self.get_totals.next_day(self._gets.count)
         self._second += 1
+        if self._second % put_times.EVERY_S == 0:
+            self.put_times.turn()
         if self._second % _MINUTE_EVERY_S == 0:
             self._broker_puts.value = self._broker_puts.times = self._puts.count
             self._broker_gets.value = self._broker_gets.times = self._gets.count

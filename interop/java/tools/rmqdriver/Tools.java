@@ -30,7 +30,7 @@ final class Tools {
         System.setOut(new PrintStream(printed, true, "UTF-8"));
         System.setErr(new PrintStream(complained, true, "UTF-8"));
         forgetCommands();
-        Thread hurry = hurryAlong(Thread.currentThread());
+        Thread hurry = hurryAlong(Thread.currentThread(), args.number("limit_ms", 0));
         try {
             MQAdminStartup.main0(argv, null);
         } finally {
@@ -56,15 +56,22 @@ final class Tools {
 
     /**
      * Wake the thread that a client's shutdown waits for: it looks at its queue for three seconds before it sees that
-     * it shall end, which every subcommand would take at its end.
+     * it shall end, which every subcommand would take at its end. Also interrupt a subcommand that repeats itself for
+     * ever, where a limit is given.
      */
-    private static Thread hurryAlong(final Thread caller) {
+    private static Thread hurryAlong(final Thread caller, final long limitMs) {
+        final long begun = System.currentTimeMillis();
         Thread hurry = new Thread("hurry") {
             @Override
             public void run() {
+                boolean interrupted = false;
                 try {
                     while (true) {
                         Thread.sleep(10);
+                        if (limitMs > 0 && !interrupted && System.currentTimeMillis() - begun > limitMs) {
+                            interrupted = true;
+                            caller.interrupt();
+                        }
                         for (StackTraceElement frame : caller.getStackTrace()) {
                             if (frame.getClassName().endsWith("ServiceThread") && frame.getMethodName().equals("shutdown")) {
                                 wake();
