@@ -17,6 +17,7 @@ enum { GROUP, TOPIC, DEFAULT_TOPIC, DEFAULT_QUEUES, QUEUE_ID, SYS_FLAG, BORN, FL
 enum { SEND_MESSAGE_V2 = 310 };
 enum { COMPRESSION_BITS = 0x701 };
 enum { PROPERTIES_MAX = 32767 };
+enum { OWN_MAX = 16 };
 
 typedef struct {
     long long code, flag, opaque;
@@ -253,13 +254,25 @@ typedef struct {
     Slice unique, keys, tags;
 } Known;
 
-/* Whether properties are a unique key, and maybe keys, tags and WAIT=true, each once; any other name may mean that the
- * broker has to act. */
+/* Whether a property is the application's own: the names that mean something to brokers have no small letter, or begin
+ * with two underscores (`MessageConst`). */
+static int
+is_users_own(Slice name)
+{
+    int small = 0;
+    for (Py_ssize_t index = 0; index < name.size; index++)
+        small |= name.at[index] >= 'a' && name.at[index] <= 'z';
+    return small && is_plain(name) && !(name.size >= 2 && name.at[0] == '_' && name.at[1] == '_');
+}
+
+/* Whether properties are a unique key, and maybe keys, tags, WAIT=true and some of the application's own, each once; any
+ * other name may mean that the broker has to act. */
 static int
 read_properties(const unsigned char *at, Py_ssize_t size, Known *known)
 {
     const unsigned char *end = at + size;
-    int waits = 0;
+    int waits = 0, own = 0;
+    Slice names[OWN_MAX];
     known->unique.size = known->keys.size = known->tags.size = -1;
     while (at < end) {
         const unsigned char *stop = memchr(at, 2, (size_t)(end - at));
@@ -278,8 +291,18 @@ read_properties(const unsigned char *at, Py_ssize_t size, Known *known)
             place = &known->keys;
         else if (equals(name, "TAGS"))
             place = &known->tags;
-        else if (!equals(name, "WAIT") || waits++ || !equals(value, "true"))
-            return 0;
+        else if (equals(name, "WAIT")) {
+            if (waits++ || !equals(value, "true"))
+                return 0;
+        }
+        else {
+            if (own == OWN_MAX || !is_users_own(name))
+                return 0;
+            for (int before = 0; before < own; before++)
+                if (names[before].size == name.size && memcmp(names[before].at, name.at, (size_t)name.size) == 0)
+                    return 0;
+            names[own++] = name;
+        }
         if (place != NULL) {
             if (place->size >= 0)
                 return 0;
@@ -423,7 +446,7 @@ const char rmq_read_sends_doc[] =
     "Read the usual sends to one topic from frame `first` on, up to the first frame that is something else: `(opaque,\n"
     "topic, queue id, sys flag, born timestamp, flag, body, properties with their last end, tags code, (unique key,\n"
     "key, ...))`. Usual: SEND_MESSAGE_V2, two-way, all its required fields in their plain form, no batch, not consumed\n"
-    "before, no properties but UNIQ_KEY, KEYS, TAGS and WAIT=true.";
+    "before, no properties but UNIQ_KEY, KEYS, TAGS, WAIT=true and the application's own.";
 
 PyObject *
 rmq_read_sends(PyObject *module, PyObject *const *args, Py_ssize_t count)

@@ -40,7 +40,14 @@ PROPERTIES = [
     KEY + "KEYS\x01\u00fc\x02",
     KEY + "WAIT\x01false\x02",
     KEY + "WAIT\x01\x02",
-    KEY + "user\x01value\x02",
+    KEY + "user\x01value\x02Order Id\x0112\x02WAIT\x01true",
+    "a\x011\x02" + KEY + "a\x012\x02",
+    KEY + "".join(f"n{number}\x01{number}\x02" for number in range(17)),
+    KEY + "v\x01\u00fc\x02",
+    KEY + "\u00fc\x01v\x02",
+    KEY + "__transactionId__\x01x\x02",
+    KEY + "INSTANCE_ID\x01x\x02",
+    KEY + "CLUSTER\x01x\x02",
     KEY + "DELAY\x012\x02",
     KEY + KEY,
     KEY + "\x02",
@@ -69,7 +76,9 @@ def requests(draw: st.DrawFn) -> dict[str, Any]:
     """What a producer, or somebody like one, sends."""
     ext: dict[str, str | None] = dict(USUAL)
     ext["e"] = draw(st.sampled_from("0123"))
-    properties = draw(st.sampled_from(PROPERTIES if draw(st.integers(0, 3)) == 0 else PROPERTIES[:5]))
+    properties = draw(
+        st.sampled_from(PROPERTIES if draw(st.integers(0, 3)) == 0 else PROPERTIES[:5] + PROPERTIES[10:11])
+    )
     ext["i"] = properties % draw(st.integers(0, 9999)) if properties.count("%") == 1 else properties % (1, 2)
     if draw(st.integers(0, 4)) == 0:
         ext.update(draw(st.sampled_from(CHANGES)))
@@ -176,7 +185,27 @@ def now(monkeypatch: pytest.MonkeyPatch) -> None:
 @given(reads=st.lists(st.lists(requests(), min_size=1, max_size=12), min_size=1, max_size=5))
 def test_both_ways_are_equal(tmp_path_factory: pytest.TempPathFactory, reads: list[list[dict[str, Any]]]) -> None:
     opaque = iter(range(1, 1000))
-    data = [b"".join(frame_of(request, next(opaque)) for request in read) for read in reads]
+    compare(tmp_path_factory, [b"".join(frame_of(request, next(opaque)) for request in read) for read in reads])
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    read=st.lists(requests(), min_size=1, max_size=4),
+    flips=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), min_size=1, max_size=3),
+)
+def test_both_ways_are_equal_for_damaged_headers(
+    tmp_path_factory: pytest.TempPathFactory, read: list[dict[str, Any]], flips: list[tuple[int, int]]
+) -> None:
+    frames = [bytearray(frame_of(request, opaque)) for opaque, request in enumerate(read)]
+    for frame in frames:
+        for at, value in flips:
+            size = int.from_bytes(frame[5:8], "big")
+            frame[8 + at % size] = value
+    compare(tmp_path_factory, [b"".join(frames)])
+
+
+def compare(tmp_path_factory: pytest.TempPathFactory, data: list[bytes]) -> None:
+    """Serve the same reads both ways."""
     outcomes = []
     with pytest.MonkeyPatch.context() as patch:
         for module in (parts, fakes):
