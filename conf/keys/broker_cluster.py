@@ -21,7 +21,7 @@ class BrokerCluster(OptionGroup):
     enable_slave_acting_master = boolean(
         False, "Let the slave with the lowest number stand in for its master.", acted=True
     )
-    enable_remote_escape = boolean(False, "Let it send its delayed messages to other brokers.")
+    enable_remote_escape = boolean(False, "Let it send its delayed messages to other brokers.", acted=True)
     skip_pre_online = boolean(False, "Join at once, without catching up first.", acted=True)
     lock_in_strict_mode = boolean(False, "A queue lock needs a majority of the replicas.")
     forward_timeout = int64(3000, "ms", "Longest wait for a request that is passed to another broker.")

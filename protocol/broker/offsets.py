@@ -103,12 +103,15 @@ class ConsumerOffsets:
         return document(members)
 
     def body(self) -> bytes:
-        """Write the table compactly, as a slave asks for it (43)."""
+        """Write the table compactly, as a slave asks for it (43).
+
+        Unlike Java without the pull offsets: no broker looks at them, and 5.5.0 refuses the whole answer for them, as
+        its parser skips no object with bare integer keys.
+        """
         whole = {
             _VERSION: self.data_version,
             _GROUPS: self.topics_by_group(),
             _OFFSETS: self.table,
-            _PULL: self._pull,
         }
         return dumps({name: whole[name] for name in sorted(whole)})
 

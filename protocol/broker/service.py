@@ -24,6 +24,7 @@ from rmqwire.declare import Role
 from rmqwire.message import encode_host
 
 from .delay import DelayLevels
+from .escape import EscapedDelays, escaped_delays
 from .listening import listen_pair
 from .parts import BrokerParts
 from .replication import HaPort
@@ -66,6 +67,7 @@ class Broker:
         self._threads = ThreadPool(0, DISK_THREADS, name=f"{self.name} disk")
         self._server = RemotingServer(reactor, reactor, options.server.bind_address, server_sockets(options.server))
         self._upkeep: Upkeep
+        self._escaped: EscapedDelays | None = None
         self.port = 0
         self.vip_port = 0
         self.address = ""
@@ -132,6 +134,9 @@ class Broker:
         self._upkeep.begin(self._reactor)
         self.parts.replication.start()
         self.parts.members.start()
+        self._escaped = escaped_delays(self.parts, levels, wall_clock_ms, self.run_in_thread)
+        if self._escaped is not None:
+            self._escaped.begin()
         await self.parts.registration.start()
 
     def _record_ip(self, ip: str) -> str:
@@ -145,6 +150,8 @@ class Broker:
         """Stop accepting, answer what is in hand, write everything down, and leave the name servers."""
         await self._server.stop_listening()
         self.parts.members.stop()
+        if self._escaped is not None:
+            await self._escaped.stop()
         await self.parts.registration.stop()
         self.parts.delayed.stop()
         await self.parts.replication.stop()
