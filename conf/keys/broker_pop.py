@@ -60,7 +60,7 @@ class BrokerPop(OptionGroup):
     pop_revive_max_return_size_per_read = int32(16_384, "messages", "Most messages brought back in one read.")
     pop_revive_max_attempt_times = int32(16, "times", "Attempts to bring a message back.")
     pop_revive_concurrency = int32(32, "messages", "How many are brought back at a time.")
-    pop_revive_skip_if_group_absent = boolean(True, "Bring nothing back for a group that no longer exists.")
+    pop_revive_skip_if_group_absent = boolean(True, "Bring nothing back for a group that no longer exists.", acted=True)
     use_separate_retry_queue = boolean(False, "Keep a retry queue for each queue.")
     use_message_filter_for_notification = boolean(True, "Ask the filter before a held pop is woken.")
     max_message_filter_num_for_notification = int32(64, "requests", "Most held pops asked in that way.")

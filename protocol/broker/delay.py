@@ -6,9 +6,10 @@ Source: `ScheduleMessageService.parseDelayLevel`, `HookUtils.transformDelayLevel
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
-from rmqwire.errors import RmqError
+from rmqwire.errors import RequestError, RmqError
 from rmqwire.message import encode_properties
 
 from .timer import TIMER_PROPERTIES
@@ -23,6 +24,7 @@ PUT_ASIDE = TIMER_PROPERTIES | {DELAY}
 
 _UNITS_MS = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _UNKNOWN_LEVEL_MS = 1000
+_INTEGER = re.compile(r"[+-]?[0-9]{1,10}").fullmatch
 
 
 class BadDelayLevels(RmqError):
@@ -75,7 +77,7 @@ class DelayLevels:
             Topic, queue and property text to store it with; None for a message without a delay.
 
         Raises:
-            RequestError: It names a moment that the timer does not take.
+            RequestError: Its level is no number, or it names a moment that the timer does not take.
         """
         level = delay_level(properties)
         if level <= 0:
@@ -110,11 +112,14 @@ class DelayLevels:
 
 
 def delay_level(properties: dict[str, str]) -> int:
-    """The level a message asks for; 0 for none, or for text that is no number, as in Java."""
+    """The level a message asks for; 0 for none.
+
+    Raises:
+        RequestError: It is no number; SYSTEM_ERROR, as in Java, where it is not caught.
+    """
     text = properties.get(DELAY)
     if text is None:
         return 0
-    try:
-        return int(text)
-    except ValueError:
-        return 0
+    if not _INTEGER(text):
+        raise RequestError(f"{DELAY} is no delay level: {text!r}")
+    return int(text)

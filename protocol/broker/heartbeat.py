@@ -74,6 +74,8 @@ class HeartbeatHandlers:
         data = body_of(request, HeartbeatData)
         if data.client_id is None:
             raise RequestError("heartbeat without clientID")
+        if any(consumer.group_name is None for consumer in data.consumer_data_set):
+            raise RequestError("a consumer in the heartbeat has no groupName")
         now_ms = self._wall_clock_ms()
         fingerprint = data.heartbeat_fingerprint
         sub_changed = not fingerprint
@@ -146,7 +148,7 @@ class HeartbeatHandlers:
         Raises:
             FilterError: It does not compile.
         """
-        subscription = body_of(request, CheckClientRequestBody).subscription_data
+        subscription = body_of(request, CheckClientRequestBody).subscription_data if request.body else None
         if subscription is None or subscription.expression_type in TAG_TYPES:
             return Reply()
         kind = subscription.expression_type

@@ -42,6 +42,7 @@ class PopSettings:
         retry_probability: `popFromRetryProbability`, percent.
         actual_retry_topic: `popResponseReturnActualRetryTopic`.
         look_in_memory: `initPopOffsetByCheckMsgInMem`.
+        skip_if_group_absent: `popReviveSkipIfGroupAbsent`.
         threshold: `popInflightMessageThreshold` when `enablePopMessageThreshold`, else None.
     """
 
@@ -54,6 +55,7 @@ class PopSettings:
     retry_probability: int = 20
     actual_retry_topic: bool = False
     look_in_memory: bool = True
+    skip_if_group_absent: bool = True
     threshold: int | None = None
 
     def follow(self, options: BrokerOptions) -> None:
@@ -68,6 +70,7 @@ class PopSettings:
         self.retry_probability = broker.pop_from_retry_probability
         self.actual_retry_topic = broker.pop_response_return_actual_retry_topic
         self.look_in_memory = broker.init_pop_offset_by_check_msg_in_mem
+        self.skip_if_group_absent = broker.pop_revive_skip_if_group_absent
         self.threshold = broker.pop_inflight_message_threshold if broker.enable_pop_message_threshold else None
 
 

@@ -208,7 +208,8 @@ class ReviveQueue:
         topic, group = point.topic or "", point.consumer_group or ""
         if point.acknowledged_bits.bit_count() >= point.count:
             return
-        if shared.topics.get(normal_topic(topic, group)) is None or shared.groups.find(group) is None:
+        absent = shared.settings.skip_if_group_absent and shared.groups.find(group) is None
+        if absent or shared.topics.get(normal_topic(topic, group)) is None:
             _log.warn("{topic} or {group} is gone, nothing comes back", topic=topic, group=group)
             return
         queue = PopQueue(topic, group, point.queue_id)

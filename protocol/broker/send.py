@@ -22,7 +22,7 @@ from rmqwire.message import (
 )
 from rmqwire.requests.send import SendBatchMessage, SendMessage, SendMessageV2
 
-from .delay import DELAY, PUT_ASIDE
+from .delay import DELAY, PUT_ASIDE, delay_level
 from .names import TRANS_HALF_TOPIC
 from .send_batch import check_batch, check_batch_size
 from .send_checks import RETRY_PREFIX, check_topic, illegal_message, pick_queue
@@ -159,6 +159,7 @@ class SendHandlers:
         opens = TRAN_MSG in properties and opens_transaction(properties, header.reconsume_times or 0)
         if opens:
             self._check_transactions()
+            delay_level(properties)  # refused now, as it would be when it is committed
             text = half_text(text, put_topic, put_queue_id, properties, unique_key)
             real_topic, put_topic, put_queue_id = put_topic, TRANS_HALF_TOPIC, 0
             sys_flag &= ~SYS_FLAG_TRANSACTION_MASK

@@ -14,6 +14,7 @@ from rmqd.protocol.broker.delay import (
     DelayLevels,
     delay_level,
 )
+from rmqwire.errors import RequestError
 from rmqwire.message import decode_properties, encode_properties
 
 SECONDS = [1, 5, 10, 30, *(60 * minutes for minutes in (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 20, 30)), 3600, 7200]
@@ -45,10 +46,16 @@ def test_words_that_are_no_durations(text: str) -> None:
         DelayLevels(text)
 
 
-@pytest.mark.parametrize("level", ["0", "-1", "", "many", "1.5"])
+@pytest.mark.parametrize("level", ["0", "-1", "+0"])
 def test_no_delay(level: str) -> None:
     assert aside(DelayLevels("1s 2s"), DELAY=level) is None
     assert delay_level({}) == 0
+
+
+@pytest.mark.parametrize("level", ["", "many", "1.5", " 1", "1_0", "\u0661"])
+def test_a_level_that_is_no_number_is_refused(level: str) -> None:
+    with pytest.raises(RequestError, match="is no delay level"):
+        aside(DelayLevels("1s 2s"), DELAY=level)
 
 
 def test_put_aside() -> None:

@@ -14,6 +14,8 @@ from rmqwire.bodies import CheckClientRequestBody, HeartbeatData, ProducerData, 
 from rmqwire.codes import OUR_VERSION, RequestCode, ResponseCode
 from rmqwire.requests import CheckClientConfig, GetConsumerListByGroup, HeartBeat, UnregisterClient
 
+NO_GROUP = b'{"clientID":"x","consumerDataSet":[{}]}'
+
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[BrokerWorld]:
@@ -100,7 +102,7 @@ def test_heartbeat_version_2(world: BrokerWorld) -> None:
     assert peer.ask(HeartBeat(), without).ext["IS_SUB_CHANGE"] == "true"
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b'{"consumerDataSet":7}', b"[]", b"{}"])
+@pytest.mark.parametrize("body", [b"", b"{", b'{"consumerDataSet":7}', b"[]", b"{}", NO_GROUP])
 def test_a_broken_heartbeat_is_refused_and_the_connection_goes_on(world: BrokerWorld, body: bytes) -> None:
     """One faulty client sees an error instead of losing its connection again and again."""
     peer = world.peer("a")

@@ -334,6 +334,19 @@ def test_nothing_comes_back_for_a_topic_that_is_gone(world: PopWorld) -> None:
     assert world.world.parts.offsets.query(REVIVE_GROUP, REVIVE_TOPIC, 0) == 0
 
 
+@pytest.mark.parametrize(("skip", "back"), [("true", 0), ("false", 1)])
+def test_what_a_deleted_group_had_popped(world: PopWorld, skip: str, back: int) -> None:
+    """With `popReviveSkipIfGroupAbsent=false` it waits in the retry topic for a group of that name."""
+    world.world.options.broker.pop_revive_skip_if_group_absent = skip == "true"
+    world.pops.follow()
+    world.put(b"a")
+    world.pop(2000)
+    world.world.parts.groups.auto_create = False
+    world.world.parts.groups.delete("G")
+    world.tick(10)
+    assert world.world.store.max_offset("%RETRY%G_T", 0) == back
+
+
 @pytest.mark.parametrize(
     ("fields", "code", "remark"),
     [
