@@ -13,7 +13,7 @@ import pytest
 
 from interop.api import Api, Drivers
 from interop.case import case, expect, expect_that
-from interop.cluster import Cluster
+from interop.cluster import Cluster, Servers
 from interop.driver import until
 from interop.native import Native, Told
 
@@ -246,7 +246,7 @@ WRONG = [
     ("updateTopic -t {topic} -n {ns}", "one of --brokerAddr, --clusterName is missing"),
     ("updateTopic -t a/b -b {broker} -n {ns}", "INVALID_PARAMETER"),
     ("wipeWritePerm -b absent -n {ns}", "no broker 'absent'"),
-    ("getUser -b {broker}", "not there yet"),
+    ("updateStaticTopic -t T", "not there yet"),
     ("absent", "does not exist"),
 ]
 
@@ -299,3 +299,60 @@ def test_flags(scene: Scene) -> None:
         native = {one.long: one.short for one in COMMANDS[name].flags}
         common = {"help": "h", "namesrvAddr": "n"}
         expect(native | common, official | common, f"flags of {name}")
+
+
+@pytest.fixture(scope="module")
+def guarded(shared_servers: Servers, shared_cluster: Cluster) -> Iterator[str]:
+    """The address of an official broker that keeps users and policies, which ours does not yet."""
+    local = "org.apache.rocketmq.auth.{0}.provider.Local{1}MetadataProvider"
+    broker = shared_servers.broker(
+        shared_cluster.namesrv,
+        {
+            "brokerName": "broker-guarded",
+            "brokerClusterName": "Guarded",
+            "authenticationMetadataProvider": local.format("authentication", "Authentication"),
+            "authorizationMetadataProvider": local.format("authorization", "Authorization"),
+        },
+        kind="official",
+        version=VERSION,
+    )
+    yield broker.address
+    broker.stop()
+
+
+GUARDED = [
+    "listUser -b {b}",
+    "createUser -b {b} -u {own} -p secret12 -t Normal",
+    "getUser -b {b} -u {own}",
+    "getUser -b {b} -u absent",
+    "updateUser -b {b} -u {own} -p secret13",
+    "updateUser -c Guarded -u {own} -s disable",
+    "listUser -c Guarded -f {own}",
+    "createAcl -b {b} -s User:{own} -r Topic:a,Group:b* -a Pub,Sub -d Allow",
+    "getAcl -b {b} -s User:{own}",
+    "updateAcl -b {b} -s User:{own} -r Topic:a -a Pub -d Deny -i 10.0.0.1,10.0.0.2",
+    "listAcl -c Guarded -s {own}",
+    "listAcl -b {b} -s absent",
+    "copyUser -f {b} -t {b} -u {own}",
+    "copyAcl -f {b} -t {b} -s User:{own}",
+    "deleteAcl -b {b} -s User:{own} -r Topic:a",
+    "getAcl -b {b} -s User:{own}",
+    "deleteAcl -b {b} -s User:{own}",
+    "deleteUser -c Guarded -u {own}",
+]
+
+
+@case("native_admin/7", "both tools print the same of users and policies", source=SOURCE)
+def test_guarded(guarded: str, scene: Scene) -> None:
+    for line in GUARDED:
+        told = []
+        for own in ("tool-o", "tool-n"):
+            words = line.format(b=guarded, own=own).split()
+            if own == "tool-o":
+                told.append(scene.api.mqadmin(scene.words["ns"], *words, version=VERSION))
+            else:
+                native = scene.native.run(*words, "-n", scene.words["ns"])
+                expect((native.code, native.err), (0, ""), f"exit code and errors of {line}")
+                told.append(native.out)
+        row = Row(line)
+        expect(_compared(told[1], row), _compared(told[0], row), line)
