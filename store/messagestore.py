@@ -160,7 +160,8 @@ class MessageStore(RunWriter, ReplicaWriter, StoreReads):
         self._position = self._part_begin = self.log.wrote_offset
         self._file_end = self.log.start_of(self._position) + self.log.file_size
         self._last_timestamp = max(self._checkpoint.physic_msg_timestamp, report.last_store_timestamp)
-        self.tick_checkpoint()
+        if len(self.queues.unsynced) + len(self.queues.dirty) <= _CHECKPOINT_MANY_FILES:  # else a thread does it soon
+            self.tick_checkpoint()
         return report
 
     def _abandon(self) -> None:
@@ -271,8 +272,7 @@ class MessageStore(RunWriter, ReplicaWriter, StoreReads):
         if self._checkpointing or self._failure is not None:
             return None
         unsynced = len(queues.unsynced) + (0 if self.index is None else len(self.index.unsynced))
-        complete = queues.complete_offset(log.wrote_offset)
-        synced = self._checkpoint.synced_offset
+        complete, synced = queues.complete_offset(log.wrote_offset), self._checkpoint.synced_offset
         if complete == synced and not unsynced:
             return None
         now = self._wall_clock_ms()
@@ -382,7 +382,7 @@ class MessageStore(RunWriter, ReplicaWriter, StoreReads):
         return job
 
     def tick_disk(self) -> None:
-        """Look whether a full disk has space again, which need not wait for the next cleaning. Raises `OSError`."""
+        """Look whether a full disk has space again, before the next cleaning. Raises `OSError`."""
         if self._disk_full is not None:
             self._retention.look_at_disk()
             self._judge_disk()

@@ -6,6 +6,7 @@ Source: `ConfigManager` (5.5.0): the form is that of fastjson's pretty writer wi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -77,8 +78,14 @@ def unknown_members(tree: Any, kind: type[msgspec.Struct]) -> dict[str, Any]:
     """Give the members that a struct has no field for, so that they can be written back."""
     if not isinstance(tree, dict):
         return {}
-    known = {field.encode_name for field in msgspec.structs.fields(kind)}
+    known = _members(kind)
     return {name: value for name, value in tree.items() if name not in known}
+
+
+@cache
+def _members(kind: type[msgspec.Struct]) -> frozenset[str]:
+    """The names of a struct's fields; kept, as there is one look for each of thousands of topics."""
+    return frozenset(field.encode_name for field in msgspec.structs.fields(kind))
 
 
 def document(members: Mapping[str, bytes]) -> bytes:

@@ -33,6 +33,19 @@ class BrokerProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self.port = 0
         self.started_in_s = 0.0
+        self.started_with_cpu_s = 0.0
+
+    @property
+    def pid(self) -> int:
+        """Of the running process."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def cpu_s(self) -> float:
+        """What the running process has used."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     @property
     def store(self) -> Path:
@@ -47,6 +60,7 @@ class BrokerProcess:
         begun = time.monotonic()
         self._process, self.port = _started(self.folder, self.command, "broker", lines, _READY)
         self.started_in_s = time.monotonic() - begun
+        self.started_with_cpu_s = self.cpu_s
 
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:

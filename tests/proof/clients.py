@@ -32,7 +32,7 @@ def send_request(
         producer_group="PG",
         topic=topic,
         default_topic="TBW102",
-        default_topic_queue_nums=QUEUES,
+        default_topic_queue_nums=8,
         queue_id=queue_id,
         sys_flag=sys_flag,
         born_timestamp=int(time.time() * 1000),

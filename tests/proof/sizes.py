@@ -26,3 +26,8 @@ def stated(**what: object) -> Iterator[None]:
     except Exception as wrong:
         numbers = ", ".join(f"{name} {value}" for name, value in {"seed": SEED, **what}.items())
         raise AssertionError(f"{numbers}: {type(wrong).__name__}: {wrong}") from wrong
+
+
+def machine_is_busy() -> bool:
+    """Whether others use the processors: what is measured then by the clock says nothing."""
+    return os.getloadavg()[0] > 1.25 * (os.cpu_count() or 1)
