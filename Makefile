@@ -62,7 +62,7 @@ docs: $(STAMP)  ## the generated tables
 	$(BIN)/python -m rmqd.protocol.document
 	$(BIN)/python -m rmqd.conf.document > docs/options.md
 
-soak: $(STAMP)  ## the long sizes: 150 kills and 50 stops under load, every crash point of the simulation
+soak: $(STAMP)  ## the long sizes of the proof (docs/durability.md), every crash point of the simulation; half an hour
 	RMQD_PROOF=soak $(BIN)/pytest tests/proof
 	$(BIN)/pytest tests -m slow
 
