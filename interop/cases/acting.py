@@ -14,6 +14,7 @@ from interop.case import case, expect, expect_bodies, expect_that
 from interop.cluster import GET_ROUTEINFO_BY_TOPIC, MODERN_VERSION, Servers
 from interop.driver import DriverError, until
 from interop.replicas import LIVELY, expect_same_logs, send_some, wait_caught_up, wait_slave
+from interop.requests import send_fields
 from interop.server import Broker, wait_offsets_written
 
 ACTING = {
@@ -24,6 +25,7 @@ ACTING = {
     "brokerNotActiveTimeoutMillis": 5000,
 }
 PERM_READ, PERM_READ_WRITE = 4, 6
+SEND_MESSAGE, GET_MAX_OFFSET = 10, 30
 
 
 def group_of(name_server: str, topic: str) -> tuple[dict[str, str], int]:
@@ -141,3 +143,29 @@ def test_delayed_messages_escape(api: Api, servers: Servers, official_version: s
     steady(lambda: len(consumer.received()))
     expect_bodies(consumer.received(), sent)
     expect_that(other.process is not None and other.process.alive(), "the other master", "ended")
+
+
+@case(
+    "acting/3",
+    "with inSyncReplicas=2 in such a group a send without a slave is refused and not stored, one that does not wait is stored; with a slave both are",
+    source="CommitLog.asyncPutMessage, SendMessageProcessor (IN_SYNC_REPLICAS_NOT_ENOUGH) 5.3.4",
+)
+def test_replicas_not_enough(api: Api, servers: Servers, official_version: str) -> None:
+    if official_version < "5":
+        pytest.skip("there is no such mode before 5.0")
+    name_server = servers.name_server(properties={"supportActingMaster": "true"})
+    master = servers.broker(name_server.address, {**ACTING, "brokerRole": "SYNC_MASTER", "inSyncReplicas": 2})
+    topic = api.fresh("topic")
+    api.create_topic(name_server.address, topic, 1)
+
+    def send(**properties: str) -> tuple[int, str | None]:
+        header, _ = raw.request(master.address, SEND_MESSAGE, send_fields(topic, properties=properties), b"x")
+        return header["code"], header.get("remark")
+
+    expect(send(), (1, "in-sync replicas not enough"), "without a slave")
+    expect(send(WAIT="false")[0], 0, "code of one that does not wait")
+    slave = servers.broker(name_server.address, {**ACTING, "brokerRole": "SLAVE", "brokerId": 1, "inSyncReplicas": 2})
+    wait_slave(slave)
+    expect(until(lambda: send()[0] == 0, 60), True, "a send with a slave")
+    header, _ = raw.request(master.address, GET_MAX_OFFSET, {"topic": topic, "queueId": "0"})
+    expect(header["extFields"]["offset"], "2", "messages stored")

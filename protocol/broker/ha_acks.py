@@ -54,6 +54,8 @@ class AckRules:
     """`enableAutoInSyncReplicas`."""
     all_in_sync: bool = False
     """`allAckInSyncStateSet`; without a controller the slaves that are connected and near are the set."""
+    refuses: bool = False
+    """With `enableSlaveActingMaster`: a message for which there are too few replicas is not stored."""
 
 
 class ReplicaAcks:
@@ -112,6 +114,20 @@ class ReplicaAcks:
         self._waiting.append((position, needed, self._clock.seconds() + self.rules.timeout_ms / 1000, answer))
         return answer
 
+    def too_few(self) -> bool:
+        """Whether fewer replicas are near than a message needs: it is refused before it is stored.
+
+        Source: `CommitLog.asyncPutMessage`, `calcNeedAckNums` (5.3.4).
+        """
+        rules, near = self.rules, self._in_sync(self._service.store.max_physical_offset) + 1
+        return self._replicas_needed(near) > near if rules.refuses else False
+
+    def _replicas_needed(self, near: int) -> int:
+        rules = self.rules
+        if not rules.auto:
+            return rules.in_sync_replicas
+        return max(min(rules.in_sync_replicas, near), rules.min_in_sync_replicas)
+
     def why_unavailable(self, position: int) -> str | None:
         """Why no slave is near enough to wait for it; None when one is."""
         links = [link for link in self._service.links if link.ack_offset >= 0]
@@ -140,10 +156,7 @@ class ReplicaAcks:
             return 1 if why is None else None
         if rules.all_in_sync:
             return self._in_sync(position)
-        needed = rules.in_sync_replicas
-        if rules.auto:
-            needed = max(min(needed, self._in_sync(position) + 1), rules.min_in_sync_replicas)
-        return needed - 1  # the master is one of them
+        return self._replicas_needed(self._in_sync(position) + 1) - 1  # the master is one of them
 
     def _in_sync(self, position: int) -> int:
         gap = self._service.settings.gap_bytes

@@ -78,6 +78,7 @@ class LiveSettings:
         parts.flow_settings.follow(parts.options)
         parts.pops.follow()
         parts.replication.follow()
+        parts.send_settings.too_few_replicas = parts.replication.too_few_replicas
         parts.modes.follow(parts.options)
         parts.reply_settings.store_reply_message_enable = broker.store_reply_message_enable
         parts.pull_checks.broker_permission = broker.broker_permission

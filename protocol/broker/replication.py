@@ -63,6 +63,7 @@ def ack_rules(options: BrokerOptions) -> AckRules:
         min_in_sync_replicas=store.min_in_sync_replicas,
         auto=store.enable_auto_in_sync_replicas,
         all_in_sync=store.all_ack_in_sync_state_set,
+        refuses=ruled and options.broker.enable_slave_acting_master,
     )
 
 
@@ -173,6 +174,12 @@ class Replication:
         if self.acks is None:
             return when_flushed
         return when_both(when_flushed, self.acks.when_replicated) if when_flushed else self.acks.when_replicated
+
+    @property
+    def too_few_replicas(self) -> Callable[[], bool] | None:
+        """Tells whether a message must be refused for want of replicas; None where that is never so."""
+        acks = self.acks
+        return acks.too_few if acks is not None and acks.rules.refuses else None
 
     def serve(self, port: HaPort) -> None:
         """Serve the slaves that connect to a port."""

@@ -57,6 +57,8 @@ class SendSettings:
     start_accept_send_request_at_ms: int = 0
     is_slave: bool = False
     reject_transaction_message: bool = False
+    too_few_replicas: Callable[[], bool] | None = None
+    """Tells whether a message that waits for slaves must be refused; None where that is never so."""
 
 
 class SendHandlers:
@@ -147,6 +149,7 @@ class SendHandlers:
         if not unique_key:
             unique_key = self._unique_id()
             text += f"{UNIQ_KEY}\x01{unique_key}\x02"
+        self._check_replicas(properties)
         put_topic, put_queue_id = topic, queue_id
         recall_handle = ""
         if topic.startswith(RETRY_PREFIX):
@@ -206,6 +209,11 @@ class SendHandlers:
 
         return Staged(finish)
 
+    def _check_replicas(self, properties: dict[str, str]) -> None:
+        too_few = self._settings.too_few_replicas
+        if too_few is not None and properties.get("WAIT") != "false" and too_few():
+            raise RequestError("in-sync replicas not enough", ResponseCode.SYSTEM_ERROR)
+
     def _check_transactions(self) -> None:
         if self._settings.reject_transaction_message:
             raise RequestError(
@@ -216,6 +224,7 @@ class SendHandlers:
     def _send_batch(self, request: Request, header: Header, config: TopicConfig) -> Result:
         topic = header.topic
         properties = check_batch(topic, header.properties, self._settings.max_message_size)
+        self._check_replicas(properties)
         queue_id = pick_queue(header.queue_id, config)
         sys_flag = header.sys_flag
         if config.topic_filter_type == "MULTI_TAG":

@@ -112,6 +112,7 @@ class SendRuns:
         settings = self._settings
         if (
             settings.is_slave
+            or settings.too_few_replicas is not None
             or settings.start_accept_send_request_at_ms
             or not settings.broker_permission & _PERM_WRITE
         ):

@@ -130,6 +130,9 @@ class TransactionHandlers:
             raise RequestError("The commit log offset wrong", ResponseCode.SYSTEM_ERROR)
         if header.commit_or_rollback == SYS_FLAG_TRANSACTION_ROLLBACK:
             return lambda failed: self._ended(half)
+        too_few = self._send_settings.too_few_replicas
+        if too_few is not None and half.waits and too_few():
+            raise RequestError("in-sync replicas not enough", ResponseCode.SYSTEM_ERROR)
         try:
             topic, put = half.stage_committed(self._store, self._levels)
         except StoreError as cause:

@@ -36,6 +36,9 @@ class Reporter:
         self._link.dataReceived(REPORT.pack(0))
         self.has_all()
 
+    def leave(self) -> None:
+        self._link.connectionLost()
+
     def has_all(self) -> None:
         self._link.dataReceived(REPORT.pack(self._store.max_physical_offset))
 
@@ -203,3 +206,48 @@ def test_with_the_options_of_5_one_copy_is_enough_for_pops(tmp_path: Path, monke
     Reporter(world.world)
     assert world.peer.ask(send(), b"x").code == ResponseCode.SUCCESS
     assert world.pop().bodies == [b"x"]
+
+
+ACTING = {"enableSlaveActingMaster": "true", "inSyncReplicas": "2", **SYNC}
+
+
+@pytest.mark.parametrize(("header", "body"), [(send(), b"x"), (batch(), TWO)], ids=["one", "batch"])
+def test_with_acting_slaves_a_message_without_enough_replicas_is_not_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, header: SendMessage | SendBatchMessage, body: bytes
+) -> None:
+    """Another master may take it; as 5.x. One that does not wait is stored all the same."""
+    world = PopWorld(tmp_path, monkeypatch, **ACTING)
+    for _ in range(2):
+        refused = world.peer.ask(header, body)
+        assert (refused.code, refused.remark) == (ResponseCode.SYSTEM_ERROR, "in-sync replicas not enough")
+    assert world.world.store.max_offset("T", 0) == 0
+    header.properties = encode_properties({"WAIT": "false"}).decode()
+    assert world.peer.ask(header, body).code == ResponseCode.SUCCESS
+    header.properties = ""
+    slave = Reporter(world.world)
+    world.peer.send(header, body)
+    assert only_when_the_slave_has_it(world.world, slave, world.peer).code == ResponseCode.SUCCESS
+
+
+def test_fewer_replicas_may_do_while_some_are_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`enableAutoInSyncReplicas`, down to `minInSyncReplicas`."""
+    world = PopWorld(tmp_path, monkeypatch, enableAutoInSyncReplicas="true", **ACTING)
+    assert world.peer.ask(send(), b"x").code == ResponseCode.SUCCESS
+    world.world.options.store.min_in_sync_replicas = 2
+    world.world.parts.replication.follow()
+    assert world.peer.ask(send(), b"x").code == ResponseCode.SYSTEM_ERROR
+
+
+def test_a_commit_without_enough_replicas_is_asked_for_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not lost: the half message stays open."""
+    world = TransactionWorld(tmp_path, monkeypatch, **ACTING)
+    header = world.half_header(b"m", WAIT="true")
+    slave = Reporter(world.world)
+    world.producer.send(header, b"m")
+    reply = only_when_the_slave_has_it(world.world, slave, world.producer).header(SendMessageReply)
+    _, position = decode_message_id(reply.msg_id)
+    half = Half(reply.queue_offset, position, reply.msg_id)
+    slave.leave()
+    answer = world.end(half, COMMIT)
+    assert (answer.code, answer.remark) == (ResponseCode.SYSTEM_ERROR, "in-sync replicas not enough")
+    assert (world.delivered(), world.open_count()) == ([], 1)

@@ -109,8 +109,12 @@ class TransactionWorld:
 
     def send(self, body: bytes = b"m", queue_id: int = 0, **properties: str) -> RemotingCommand:
         """Send a half message."""
+        return self.producer.ask(self.half_header(body, queue_id, **properties), body)
+
+    def half_header(self, body: bytes, queue_id: int = 0, **properties: str) -> SendMessageV2:
+        """The header that sends a half message."""
         own = {"TRAN_MSG": "true", "PGROUP": "P", "UNIQ_KEY": f"U{body.decode()}", **properties}
-        header = SendMessageV2(
+        return SendMessageV2(
             producer_group="P",
             topic="T",
             default_topic="TBW102",
@@ -121,7 +125,6 @@ class TransactionWorld:
             flag=7,
             properties=encode_properties(own).decode(),
         )
-        return self.producer.ask(header, body)
 
     def open(self, body: bytes = b"m", queue_id: int = 0, **properties: str) -> Half:
         """Send a half message that is stored."""
