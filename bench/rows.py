@@ -10,6 +10,7 @@ from typing import Any
 
 from bench.loads import JavaLoad, LoadFailed, Measured, official_class, raw
 from bench.servers import Side
+from bench.syncing import THREADS, syncs_per_second, with_sync_flush
 
 SETTLE_S = 0.5
 """Between rows: what one left behind (dispatch, write-back) should not count for the next."""
@@ -170,6 +171,23 @@ def _raw_pull(bench: Bench, side: Side) -> dict[str, float]:
     return _given(raw(side, topic, warm_s=warm_s, measured_s=measured_s, mode="pull", connections=4, inflight=4))
 
 
+def _sync_flush(bench: Bench, side: Side) -> dict[str, float]:
+    """The same load with and without SYNC_FLUSH, and the disk's own syncs before and after."""
+    limits = bench.durations
+    load: dict[str, Any] = {"warm_s": limits.warm_s / 2, "measured_s": limits.measured_s, "connections": THREADS}
+    free = raw(side, "BenchSyncFlush", inflight=1, **load)
+    twin = with_sync_flush(side)
+    try:
+        twin.start()
+        before = syncs_per_second(twin.folder)
+        values = _given(raw(twin, "BenchSyncFlush", inflight=1, **load))
+        syncs = (before + syncs_per_second(twin.folder)) / 2
+    finally:
+        twin.stop()
+    perfect = min(THREADS * syncs, free.per_second)
+    return values | {"syncs": syncs, "cost": (perfect / values["rate"] - 1) * 100}
+
+
 _TABLE = [
     Row(
         "start", "process start until the first SEND_OK of a prepared raw client",
@@ -222,6 +240,12 @@ _TABLE = [
         _goals(rate=2.0), _raw("BenchRawBatch", connections=1, inflight=8, mode="batch"),
     ),
     Row("raw-pull", "raw, 4 connections x 4 in flight, pulls of 32 x 128 B", _goals(rate=1.2, cpu=0.7), _raw_pull),
+    Row(
+        "sync-flush",
+        "raw, SYNC_FLUSH, 64 connections x 1 in flight, 128 B; the disk's own syncs; cost over perfect grouping of "
+        "all 64 in each of those (or over ASYNC_FLUSH, where the disk is faster than that)",
+        _goals() | {"syncs": Value("syncs/s", True), "cost": Value("%", False, None, 20)}, _sync_flush,
+    ),
     Row("memory", "resident memory after the rows above", {"rss": Value("MiB", False, 0.1)}, _memory),
 ]  # fmt: skip
 ROWS = {row.name: row for row in _TABLE}
