@@ -30,7 +30,9 @@ class OfficialNameServer(NameServer):
 
     def launch(self) -> Process:
         home = jvm.java_home_folder(self.folder / "home")
-        file = write_properties(self.folder / "namesrv.conf", {"listenPort": self.port, "rocketmqHome": home, **self.properties})
+        file = write_properties(
+            self.folder / "namesrv.conf", {"listenPort": self.port, "rocketmqHome": home, **self.properties}
+        )
         argv = jvm.command(
             classpath(self.version), "org.apache.rocketmq.namesrv.NamesrvStartup", "-c", str(file),
             options=self.options, user_home=home,

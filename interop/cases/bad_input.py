@@ -5,19 +5,23 @@ from __future__ import annotations
 import random
 import socket
 import struct
+import time
 
 import pytest
 
-from interop import raw
+from interop import raw, wire
 from interop.api import Api
+from interop.bad_requests import ROWS
 from interop.case import case, expect, expect_that
-from interop.cluster import Cluster, Kind, cluster_brokers
+from interop.cluster import Cluster, Kind, Servers, cluster_brokers
+from interop.driver import until
 
 REQUEST_CODE_NOT_SUPPORTED = 3
 SYSTEM_ERROR = 1
 GET_ROUTEINFO, GET_BROKER_CLUSTER_INFO = 105, 106
 GET_MAX_OFFSET = 30
 FRAME_MAX = 16_777_216
+REFUSALS = (1, 2, 13, 14, 16, 17, 22, 23, 24, 25, 26, 29)
 HEADER = b'{"code":105,"flag":0,"language":"JAVA","opaque":1,"version":353}'
 
 
@@ -191,3 +195,36 @@ def test_hang_up(address: str, api: Api, cluster: Cluster) -> None:
     still_serves(cluster)
     topic = api.fresh("topic")
     expect(api.producer(cluster.namesrv).send(topic, ["x"])[0]["status"], "SEND_OK")
+
+
+@case(
+    "bad_input/10",
+    "a malformed header, expression, handle, offset or group in any request of clients gets its code, and a remark when it is refused",
+    source="the processors of 5.5.0; interop/bad_requests.py",
+)  # fmt: skip
+def test_bad_requests(api: Api, servers: Servers, kind: Kind, official_version: str) -> None:
+    if kind == "official" and not official_version.startswith("5.5"):
+        pytest.skip("the table is that of 5.5.0")
+    address = servers.cluster({"enablePropertyFilter": "true"}).broker.address
+    topic, group = api.fresh("topic"), api.fresh("CG")
+    wire.make_topic(address, topic, 4)
+    wire.make_group(address, group)
+    with raw.Connection(address) as connection:
+        for _ in range(3):
+            expect(wire.send(connection, topic)["code"], 0, "answer to a send")
+        until(lambda: wire.told(wire.pull(connection, group, topic, 0, 0))[4] == 3, 10)
+    named = {"{T}": topic, "{G}": group, "{long}": "x" * 300}
+
+    def filled(text: str) -> str:
+        for name, value in {**named, "{now}": str(int(time.time() * 1000))}.items():
+            text = text.replace(name, value)
+        return text
+
+    wrong = []
+    for code, fields, body, wanted in ROWS:
+        asked = {name: filled(value) for name, value in fields.items()}
+        answer, _ = raw.request(address, code, asked, filled(body).encode("latin-1"), version=477)
+        silent = answer["code"] in REFUSALS and not answer.get("remark")
+        if answer["code"] != wanted or silent:
+            wrong.append(f"{code} {fields} {body!r}: {answer['code']} {answer.get('remark')!r}, not {wanted}")
+    expect(wrong, [], "answers that are not those of the official broker, or refusals without a remark")

@@ -93,8 +93,14 @@ class LookupHandlers:
 
     @handles(QueryMessage)
     def query(self, request: Request, header: QueryMessage) -> Result:
-        """Give the messages of a topic that carry a key, newest first; clients compare the keys themselves."""
+        """Give the messages of a topic that carry a key, newest first; clients compare the keys themselves.
+
+        Raises:
+            RequestError: Less than none are asked for.
+        """
         most = self.default_query_max_num if header.unique_key_query else header.max_num
+        if most < 0:
+            raise RequestError(f"maxNum is negative: {most}")
         found = self._reads.read(
             self._store.query, header.topic, header.key, most, header.begin_timestamp, header.end_timestamp
         )

@@ -111,7 +111,10 @@ class PopChecks:
             raise RequestError(f"{broker}'s num is greater than {MESSAGES_MAX}", ResponseCode.INVALID_PARAMETER)
         if not self._settings.timer_enabled:
             raise RequestError(f"{broker} is forbidden because timerWheelEnable is false", ResponseCode.SYSTEM_ERROR)
-        return self._check(request, header)
+        topic = self._check(request, header)
+        if header.max_msg_nums < 0:
+            raise RequestError(f"maxMsgNums is negative: {header.max_msg_nums}")
+        return topic
 
     def look(self, request: Request, header: PeekMessage | Notification) -> TopicConfig:
         """Check a request that takes nothing; give its topic.

@@ -73,6 +73,8 @@ def test_messages_by_key(world: BrokerWorld) -> None:
     assert found.code == ResponseCode.SUCCESS
     assert sorted(record.body for record in iter_records(found.body)) == [b"first", b"second"]
     assert set(found.ext) == {"indexLastUpdateTimestamp", "indexLastUpdatePhyoffset"}
+    less = peer.ask(QueryMessage(topic="T", key="order-1", max_num=-1, begin_timestamp=0, end_timestamp=2**62))
+    assert (less.code, less.remark) == (1, "maxNum is negative: -1")
     none = peer.ask(QueryMessage(topic="T", key="no", max_num=10, begin_timestamp=0, end_timestamp=2**62))
     assert none.code == ResponseCode.QUERY_NOT_FOUND
     assert none.remark == "can not find message, maybe time range not correct"

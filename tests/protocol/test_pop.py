@@ -351,6 +351,7 @@ def test_what_a_deleted_group_had_popped(world: PopWorld, skip: str, back: int) 
     ("fields", "code", "remark"),
     [
         ({"max_msg_nums": 33}, 29, "the broker[127.0.0.1] pop message's num is greater than 32"),
+        ({"max_msg_nums": -1}, 1, "maxMsgNums is negative: -1"),
         ({"topic": "nowhere"}, 17, "topic[nowhere] not exist, apply first please! \nSee "),
         ({"queue_id": 2}, 29, "queueId[2] is illegal, topic:[T] topicConfig.readQueueNums:[2] consumer:[/"),
         ({"born_time": 1}, 210, "the broker[127.0.0.1] pop message is timeout too much"),
