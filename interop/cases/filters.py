@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from interop import raw
+from interop import raw, wire
 from interop.api import Api
 from interop.case import case, expect, expect_bodies, expect_that
 from interop.cluster import Cluster, Kind, Servers
-from interop.driver import DriverError
+from interop.driver import DriverError, until
 from rmqd.protocol.filter import BloomLayout
 
 PULL_MESSAGE = 11
@@ -335,3 +335,22 @@ def test_file(api: Api, servers: Servers) -> None:
     again = json.loads((cluster.broker.store / "config" / "consumerFilter.json").read_text())
     entry = again["filterDataByTopic"][topic]["groupFilterData"][group]
     expect((entry["bornTime"], entry["clientVersion"]), (born, 77), "the same entry after the restart")
+
+
+@case(
+    "filters/10",
+    "a pull with a class filter of 3.x gets nothing that the filter was not asked about, and is told why by the broker under test",
+    source="FilterServerManager, ExpressionMessageFilter; flag 8 of PULL_MESSAGE; docs/deviations.md",
+)  # fmt: skip
+def test_class_filter(api: Api, cluster: Cluster, kind: Kind) -> None:
+    topic, group = api.fresh("topic"), api.fresh("CG")
+    wire.make_topic(cluster.broker.address, topic)
+    with raw.Connection(cluster.broker.address) as connection:
+        expect(wire.send(connection, topic, properties={"TAGS": "A"})["code"], 0, "answer to a send")
+        until(lambda: wire.told(wire.pull(connection, group, topic))[4] == 1, 10)
+        flags = wire.SUBSCRIPTION | wire.CLASS_FILTER
+        header, body = wire.pull(connection, group, topic, flags=flags, expression="com.example.Filter")
+    expect(body, b"", "messages")
+    if kind == "ours":
+        remark = "class filters were removed from RocketMQ in 5.0 and are not supported"
+        expect((header["code"], header["remark"]), (23, remark), "code and remark")

@@ -9,7 +9,7 @@ import pytest
 from interop import raw, wire
 from interop.api import Api
 from interop.case import case, expect, expect_that
-from interop.cluster import Cluster
+from interop.cluster import Cluster, Servers
 from interop.driver import DriverError, until
 from interop.requests import Member
 
@@ -174,3 +174,32 @@ def test_sizes(api: Api, cluster: Cluster) -> None:
             )
         expect(wire.send(connection, topic, b"x" * (4 << 20))["code"], 0, "4 MiB")
         expect(wire.send(connection, topic, properties={"k": "v" * 32000})["code"], 0, "properties of 32003 bytes")
+
+
+@case(
+    "permissions/8",
+    "with disableConsumeIfConsumerReadSlowly a group that is too far behind loses its permission, until an administrator gives it back",
+    source="BrokerController.protectBroker; consumerFallbehindThreshold",
+)  # fmt: skip
+@pytest.mark.long  # it is looked at every three minutes
+def test_slow_group(api: Api, servers: Servers) -> None:
+    slowly = {"disableConsumeIfConsumerReadSlowly": "true", "consumerFallbehindThreshold": 100_000}
+    cluster = servers.cluster(slowly)
+    address, topic, slow, quick = cluster.broker.address, api.fresh("topic"), api.fresh("CG"), api.fresh("CG")
+    wire.make_topic(address, topic)
+    for group in (slow, quick):
+        wire.make_group(address, group)
+    with raw.Connection(address) as connection:
+        for _ in range(10):
+            expect(wire.send(connection, topic, b"x" * 50_000)["code"], 0, "answer to a send")
+        until(lambda: wire.told(wire.pull(connection, quick, topic, 0, 9))[4] == 10, 10)
+
+        def stopped() -> bool:
+            expect(wire.pull(connection, quick, topic, 0, 9)[0]["code"], 0, "answer to the group that is at the end")
+            return bool(wire.pull(connection, slow, topic, 0, 0, max_nums=1)[0]["code"] == NO_PERMISSION)
+
+        expect(until(stopped, 400, 1.0), True, "the slow group is stopped")
+        header, _ = wire.pull(connection, slow, topic, 0, 0)
+        expect((header["code"], header["remark"]), (NO_PERMISSION, f"subscription group no permission, {slow}"))
+        wire.make_group(address, slow)
+        expect(wire.pull(connection, slow, topic, 0, 0)[0]["code"], 0, "answer when it may consume again")

@@ -515,3 +515,43 @@ def test_reset_offset(popper: Popper) -> None:
     expect(again.bodies, ["b", "c"], "bodies after the reset")
     expect(popper.ack(again.messages[0])["code"], 0, "code of an acknowledgement after the reset")
     expect_bodies(popper.pop_all(1), ["c"])
+
+
+@case(
+    "pop/15",
+    "a group that only pops is administered as any: consumerConnection, consumerProgress, resetOffsetByTime, skipAccumulatedMessage",
+    source="AdminBrokerProcessor: codes 203, 208, 222; ConsumerOffsetManager",
+)  # fmt: skip
+def test_administration(popper: Popper, api: Api, cluster: Cluster) -> None:
+    topic, group = popper.topic, popper.group
+    popper.send(*"abcdef")
+    popped = popper.pop(count=4)
+    expect(popped.bodies, [*"abcd"], "bodies of a pop")
+    for message in popped.messages[:2]:
+        expect(popper.ack(message)["code"], 0, "code of an acknowledgement")
+
+    def progress() -> list[str]:
+        printed = api.mqadmin(cluster.namesrv, "consumerProgress", "-g", group)
+        return next(
+            (line.split()[2:7] for line in printed.splitlines() if line.split()[:3] == [topic, "broker-a", "0"]), []
+        )
+
+    with Member(cluster.broker.address, "member") as member:  # whose heartbeat makes the retry topic, which tools go by
+        member.join(group, topic)
+        cluster.wait_route(f"%RETRY%{group}")
+        printed = api.mqadmin(cluster.namesrv, "consumerConnection", "-g", group)
+        expect_that("member" in printed and topic in printed, "the client and what it subscribes to", printed)
+        expect(
+            progress(),
+            ["0", "6", "4", "2", "0"],
+            "queue, its end, offset of the group, what is left, what is in flight",
+        )
+        reset = api.mqadmin(cluster.namesrv, "resetOffsetByTime", "-g", group, "-t", topic, "-s", "1")
+        expect_that(re.search(r"broker-a\s+0\s+0\s", reset) is not None, "queue 0 reset to 0", reset)
+        expect(popper.pop().bodies, [*"abcdef"], "bodies after the reset")
+        popper.send("g")
+        skipped = api.mqadmin(cluster.namesrv, "skipAccumulatedMessage", "-g", group, "-t", topic)
+        expect_that(re.search(r"broker-a\s+0\s+7\s", skipped) is not None, "queue 0 skipped to 7", skipped)
+        popper.send("new")
+        expect(popper.pop().bodies, ["new"], "bodies after what was there is skipped")
+        expect(progress()[:4], ["0", "8", "8", "0"], "queue, its end, offset of the group, what is left")
