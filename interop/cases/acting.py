@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from interop import raw
-from interop.api import Api, Producer, bodies, steady
+from interop.api import Api, Producer, bodies, steady, transaction
 from interop.case import case, expect, expect_bodies, expect_that
 from interop.cluster import GET_ROUTEINFO_BY_TOPIC, MODERN_VERSION, Servers
 from interop.driver import DriverError, until
@@ -169,3 +169,37 @@ def test_replicas_not_enough(api: Api, servers: Servers, official_version: str) 
     expect(until(lambda: send()[0] == 0, 60), True, "a send with a slave")
     header, _ = raw.request(master.address, GET_MAX_OFFSET, {"topic": topic, "queueId": "0"})
     expect(header["extFields"]["offset"], "2", "messages stored")
+
+
+@case(
+    "acting/4",
+    "with enableRemoteEscape the slave of a dead master hands open transactions to another master, which asks their producer; what was ended is not asked about",
+    source="TransactionalMessageServiceImpl.check, EscapeBridge.putMessageToRemoteBroker 5.3.4",
+)
+def test_transactions_escape(api: Api, servers: Servers, official_version: str) -> None:
+    if official_version < "5":
+        pytest.skip("there is no such mode before 5.0")
+    impatient = {"transactionTimeOut": 2000, "transactionCheckInterval": 1000, "transactionCheckMax": 60}
+    patient = {**ACTING, "transactionTimeOut": 600_000, "transactionOpBatchInterval": 300, "enableRemoteEscape": "true"}
+    name_server = servers.name_server(properties={"supportActingMaster": "true", "scanNotActiveBrokerInterval": 1000})
+    master = servers.broker(name_server.address, patient)
+    topic = api.fresh("topic")
+    api.create_topic(name_server.address, topic, 2)  # on broker-a alone: that is where the transactions are
+    slave = servers.broker(
+        name_server.address,
+        {**patient, "brokerRole": "SLAVE", "brokerId": 1, "transactionCheckInterval": 1000},
+    )  # fmt: skip
+    wait_slave(slave)
+    producer = api.transaction_producer(name_server.address)
+    producer.send(topic, [transaction("ended", "commit"), transaction("open", "unknown", "commit")])
+    consumer = api.consumer(name_server.address, topic)
+    consumer.wait_bodies(["ended"])
+    servers.broker(name_server.address, {**ACTING, **impatient, "brokerName": "broker-b", "totalReplicas": 1})
+    api.create_topic(name_server.address, topic, 2)
+    expect(until(lambda: knows(slave, topic), 100), True, "the topic copied")
+    wait_caught_up(master, slave)
+    master.kill()
+    consumer.wait_bodies(["open"], 120)
+    steady(lambda: len(consumer.received()) + len(producer.checks()))
+    expect({check["body"] for check in producer.checks()}, {"open"}, "messages that were asked about")
+    expect({message["body"] for message in consumer.received()}, {"ended", "open"}, "messages delivered")

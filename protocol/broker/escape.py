@@ -1,8 +1,9 @@
 """What an acting slave delivers, it sends to other masters: it must not write a log that is its master's.
 
-Of the services of a master it runs the delivery of delay levels (`enableRemoteEscape`): the due messages of its copy of
-the log go to any master that has their topic, and its progress is what the master fetches when it comes back. What was
-sent and not noted when the two change is delivered twice, as by Java, never lost.
+Of the services of a master it runs (`enableRemoteEscape`) the delivery of delay levels: the due messages of its copy of
+the log go to any master that has their topic; and `escape_halves` does the same with open transactions. Its progress is
+what the master fetches when it comes back. What was sent and not noted when the two change is delivered twice, as by
+Java, never lost.
 
 Source: `EscapeBridge.asyncPutMessage`, `ScheduleMessageService.messageTimeUp`, `TopicRouteInfoManager` (5.3.4).
 """
@@ -24,6 +25,7 @@ from rmqwire.requests.route import GetRouteInfoByTopic
 from rmqwire.requests.send import SendMessageV2
 
 from .delay import DELAY, REAL_TOPIC, SCHEDULE_TOPIC
+from .escape_halves import EscapedHalves
 from .names import TRANS_HALF_TOPIC
 from .rounds import Rounds
 
@@ -77,8 +79,10 @@ class Escape:
         self._routes: dict[str, tuple[float, list[tuple[str, int]]]] = {}
         self._turn = 0
 
-    async def put(self, topic: str, message: StoredMessage, properties: dict[str, str]) -> str | None:
-        """Send a message to any queue of a topic; say why it is nowhere, None when it is stored."""
+    async def put(
+        self, topic: str, message: StoredMessage, properties: dict[str, str], sys_flag: int = 0
+    ) -> str | None:
+        """Send a message, with flags added, to any queue of a topic; say why it is nowhere, None when it is stored."""
         queues = await self._queues(topic)
         if not queues:
             return f"no other master has topic {topic}"
@@ -90,7 +94,7 @@ class Escape:
             default_topic=_DEFAULT_TOPIC,
             default_topic_queue_nums=_DEFAULT_QUEUES,
             queue_id=queue_id,
-            sys_flag=message.sys_flag,
+            sys_flag=message.sys_flag | sys_flag,
             born_timestamp=message.born_timestamp,
             flag=message.flag,
             properties=encode_properties({**properties, "WAIT": "false"}).decode(),
@@ -231,16 +235,16 @@ class EscapedDelays:
         return await self._escape.put(topic, message, properties)
 
 
-def escaped_delays(
+def escapes(
     parts: BrokerParts,
     levels: DelayLevels,
     wall_clock_ms: Callable[[], int],
     run_in_thread: Callable[..., Deferred[Any]],
-) -> EscapedDelays | None:
-    """Make the delivery of an acting slave; None where the options want none."""
+) -> list[EscapedDelays | EscapedHalves]:
+    """Make the services of an acting slave; none where the options want none."""
     broker = parts.options.broker
     if not (parts.send_settings.is_slave and broker.enable_slave_acting_master and broker.enable_remote_escape):
-        return None
+        return []
     escape = Escape(
         broker.broker_name,
         f"InnerProducerGroup_{broker.broker_name}_{broker.broker_id}",
@@ -248,13 +252,25 @@ def escaped_delays(
         parts.client,
         parts.reactor,
     )
-    return EscapedDelays(
-        parts.store,
-        levels,
-        parts.delay_offsets,
-        escape,
-        lambda: parts.members.acting,
-        parts.reactor,
-        wall_clock_ms,
-        run_in_thread,
-    )
+    return [
+        EscapedDelays(
+            parts.store,
+            levels,
+            parts.delay_offsets,
+            escape,
+            lambda: parts.members.acting,
+            parts.reactor,
+            wall_clock_ms,
+            run_in_thread,
+        ),
+        EscapedHalves(
+            parts.store,
+            parts.topics,
+            parts.offsets,
+            escape,
+            lambda: parts.members.acting,
+            lambda: parts.transaction_settings.check_interval_ms,
+            parts.reactor,
+            run_in_thread,
+        ),
+    ]

@@ -24,7 +24,8 @@ from rmqwire.declare import Role
 from rmqwire.message import encode_host
 
 from .delay import DelayLevels
-from .escape import EscapedDelays, escaped_delays
+from .escape import EscapedDelays, escapes
+from .escape_halves import EscapedHalves
 from .listening import listen_pair
 from .parts import BrokerParts
 from .replication import HaPort
@@ -67,7 +68,7 @@ class Broker:
         self._threads = ThreadPool(0, DISK_THREADS, name=f"{self.name} disk")
         self._server = RemotingServer(reactor, reactor, options.server.bind_address, server_sockets(options.server))
         self._upkeep: Upkeep
-        self._escaped: EscapedDelays | None = None
+        self._escapes: list[EscapedDelays | EscapedHalves] = []
         self.port = 0
         self.vip_port = 0
         self.address = ""
@@ -134,9 +135,9 @@ class Broker:
         self._upkeep.begin(self._reactor)
         self.parts.replication.start()
         self.parts.members.start()
-        self._escaped = escaped_delays(self.parts, levels, wall_clock_ms, self.run_in_thread)
-        if self._escaped is not None:
-            self._escaped.begin()
+        self._escapes = escapes(self.parts, levels, wall_clock_ms, self.run_in_thread)
+        for escape in self._escapes:
+            escape.begin()
         await self.parts.registration.start()
 
     def _record_ip(self, ip: str) -> str:
@@ -150,8 +151,8 @@ class Broker:
         """Stop accepting, answer what is in hand, write everything down, and leave the name servers."""
         await self._server.stop_listening()
         self.parts.members.stop()
-        if self._escaped is not None:
-            await self._escaped.stop()
+        for escape in self._escapes:
+            await escape.stop()
         await self.parts.registration.stop()
         self.parts.delayed.stop()
         await self.parts.replication.stop()

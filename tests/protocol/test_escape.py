@@ -1,4 +1,4 @@
-"""An acting slave sends the delayed messages of its dead master to another master."""
+"""An acting slave sends the delayed messages and open transactions of its dead master to another master."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from protocol.namesrv_wiring import topic
 from protocol.test_member_group import NAME_SERVER, Member
 
 from rmqd.protocol.broker.delay import SCHEDULE_TOPIC, DelayLevels
-from rmqd.protocol.broker.escape import EscapedDelays, escaped_delays
+from rmqd.protocol.broker.escape import escapes
+from rmqd.protocol.broker.names import TRANS_HALF_TOPIC, TRANS_OP_HALF_TOPIC
 from rmqd.protocol.clocks import wall_clock_ms
 from rmqd.store.reading import GetStatus
 from rmqwire.bodies import TopicConfig
@@ -34,10 +35,9 @@ class Scene:
         self.slave.network.servers[OTHER] = self.other.dispatcher
         self.register_other("T")
         self.slave.parts.members.acting = True
-        made = escaped_delays(self.slave.parts, DelayLevels("1s 5s 10s"), lambda: self.now_ms, at_once)
-        assert made is not None
-        self.delays: EscapedDelays = made
-        self.delays.begin()
+        self.escapes = escapes(self.slave.parts, DelayLevels("1s 5s 10s"), lambda: self.now_ms, at_once)
+        for escape in self.escapes:
+            escape.begin()
 
     def register_other(self, *topics: str) -> None:
         """Broker-b registers its topics."""
@@ -47,11 +47,20 @@ class Scene:
     def put(self, level: int, body: bytes, topic_name: str = "T") -> None:
         """A delayed message in the master's log, and in the slave's copy."""
         properties = {"REAL_TOPIC": topic_name, "REAL_QID": "7", "DELAY": str(level), "KEYS": "k"}
+        self.stage(SCHEDULE_TOPIC, level - 1, body, properties)
+
+    def half(self, body: bytes, **more: str) -> None:
+        """An open half message, in the same places."""
+        properties = {"REAL_TOPIC": "T", "REAL_QID": "7", "TRAN_MSG": "true", "PGROUP": "P", "UNIQ_KEY": "U", **more}
+        self.stage(TRANS_HALF_TOPIC, 0, body, properties)
+
+    def stage(self, of: str, queue_id: int, body: bytes, properties: dict[str, str]) -> None:
         self.master.store.stage(
-            SCHEDULE_TOPIC, level - 1, body, encode_properties(properties), tags_code=0, keys=(), flag=3, sys_flag=0,
+            of, queue_id, body, encode_properties(properties), tags_code=0, keys=(), flag=3, sys_flag=0,
             born_timestamp=5, born_host=encode_host("127.0.0.1", 1),
         )  # fmt: skip
         self.master.store.commit()
+        self.now_ms = max(self.now_ms, wall_clock_ms())  # nothing was stored later than now
         at = self.slave.store.received_offset or 0
         self.slave.store.append_received(at, self.master.store.read_log(at, 1 << 20))
 
@@ -132,10 +141,42 @@ def test_a_slave_with_a_master_delivers_nothing(scene: Scene) -> None:
     assert scene.delivered() == [], "without a name server it knows no other master"
 
 
+def test_open_transactions_become_those_of_another_master(scene: Scene) -> None:
+    """Their producer is asked there; what has ended is not sent."""
+    scene.half(b"open")
+    scene.half(b"ended")
+    scene.half(b"open too", TRAN_PREPARED_QUEUE_OFFSET="4")
+    scene.stage(TRANS_OP_HALF_TOPIC, 0, b"1,", {"TAGS": "d"})
+    scene.pass_s(31)
+    found = scene.other.store.get_messages(TRANS_HALF_TOPIC, 0, 0, 32)
+    assert found.status is GetStatus.FOUND
+    halves = [decode_record(record) for record in found.records]
+    assert [half.body for half in halves] == [b"open", b"open too"]
+    properties = decode_properties(halves[1].properties)
+    assert (properties["REAL_TOPIC"], properties["PGROUP"], properties["UNIQ_KEY"]) == ("T", "P", "U")
+    assert "TRAN_PREPARED_QUEUE_OFFSET" not in properties
+    offsets = scene.slave.parts.offsets
+    group = "CID_RMQ_SYS_TRANS"
+    assert offsets.query(group, TRANS_HALF_TOPIC, 0) == 3, "what the master takes over"
+    assert offsets.query(group, TRANS_OP_HALF_TOPIC, 0) == 1
+    scene.pass_s(31)
+    assert scene.other.store.max_offset(TRANS_HALF_TOPIC, 0) == 2, "once"
+
+
+def test_an_open_transaction_waits_while_nobody_takes_it(scene: Scene) -> None:
+    scene.slave.network.servers.pop(OTHER)
+    scene.half(b"open")
+    scene.pass_s(31)
+    assert scene.slave.parts.offsets.query("CID_RMQ_SYS_TRANS", TRANS_HALF_TOPIC, 0) <= 0
+    scene.slave.network.servers[OTHER] = scene.other.dispatcher
+    scene.pass_s(31)
+    assert scene.other.store.max_offset(TRANS_HALF_TOPIC, 0) == 1
+
+
 @pytest.mark.parametrize("off", ["enableRemoteEscape", "enableSlaveActingMaster"])
 def test_both_options_are_needed(tmp_path: Path, off: str) -> None:
     slave = Member(
         tmp_path / "s", **{"brokerRole": "SLAVE", "brokerId": "1", "enableRemoteEscape": "true", off: "false"}
     )
-    assert escaped_delays(slave.parts, DelayLevels("1s"), lambda: 0, at_once) is None
+    assert escapes(slave.parts, DelayLevels("1s"), lambda: 0, at_once) == []
     slave.close()
