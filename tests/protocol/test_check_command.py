@@ -1,0 +1,54 @@
+"""`rmqd check` as a person runs it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from click.testing import CliRunner
+from store.stores import opened, put_many
+
+from rmqd.protocol.commands import rmqd
+from rmqd.store.dirlock import DirectoryLock
+from rmqd.store.files import RealFiles
+
+SIZES = ["--slots", "64", "--entries", "64"]
+
+
+def make(root: Path) -> Path:
+    with opened(root) as store:
+        put_many(store, 30)
+    return root
+
+
+def test_a_store_that_is_well_exits_0(tmp_path: Path) -> None:
+    done = CliRunner().invoke(rmqd, ["check", str(make(tmp_path / "s")), *SIZES])
+    assert (done.exit_code, done.output.count("\n")) == (0, 1)
+    assert done.output.startswith("30 records from 0 to ")
+    assert done.output.endswith(": no things are wrong\n")
+
+
+def test_damage_exits_1_and_is_repaired_when_asked(tmp_path: Path) -> None:
+    root = make(tmp_path / "s")
+    shutil.rmtree(root / "consumequeue")
+    done = CliRunner().invoke(rmqd, ["check", str(root), *SIZES, "--json"])
+    assert done.exit_code == 1
+    (line,) = done.output.splitlines()
+    assert json.loads(line)["text"] == "30 units are missing, the first at offset 0"
+    done = CliRunner().invoke(rmqd, ["check", str(root), *SIZES, "--repair"])
+    assert done.exit_code == 0
+    assert "no things are wrong" in done.output.splitlines()[-1]
+    assert CliRunner().invoke(rmqd, ["check", str(root), *SIZES]).exit_code == 0
+
+
+def test_what_cannot_be_checked_is_one_line(tmp_path: Path) -> None:
+    done = CliRunner().invoke(rmqd, ["check", str(tmp_path)])
+    assert (done.exit_code, done.output.count("\n")) == (1, 1)
+    assert "is it the folder of a store?" in done.output
+    root = make(tmp_path / "s")
+    lock = DirectoryLock(RealFiles(), str(root))
+    lock.acquire()
+    done = CliRunner().invoke(rmqd, ["check", str(root)])
+    lock.release()
+    assert (done.exit_code, "open" in done.output) == (1, True)
