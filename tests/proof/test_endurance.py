@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import threading
 import time
 from collections.abc import Iterator
@@ -18,11 +19,13 @@ from .broker import BrokerProcess
 from .clients import cut, send_request
 from .conftest import Say
 from .load import Link
-from .sizes import LONG, machine_is_busy, size
+from .sizes import LONG, SEED, machine_is_busy, size
 
 SECONDS = size(6, 120)
 PEAK_SECONDS = size(2, 10)
 WARM_PART = 0.25
+PART = size(1, 15)
+"""Samples, one each second."""
 TICK_S = 0.01
 WINDOW = 128
 SLOPE_LIMIT_MIB_PER_MINUTE = 0.5
@@ -47,6 +50,7 @@ class Load:
         self._link = Link(port)
         self._sent_at: dict[int, float] = {}
         self._number = 0
+        self._chance = random.Random(SEED)
         self.spent_s: list[float] = []
         self.refused: list[str] = []
 
@@ -57,7 +61,7 @@ class Load:
         requests = []
         for _ in range(count):
             self._number += 1
-            key = f"E{self._number:010d}"
+            key = f"{self._chance.getrandbits(128):032X}"  # all over the index's table, as of many clients
             requests.append(send_request(self._number, TOPIC, self._number % QUEUES, BODY, UNIQ_KEY=key))
         now = time.monotonic()
         for request in requests:
@@ -166,6 +170,11 @@ def slope(points: list[tuple[float, float]]) -> float:
     return sum((x - mean_x) * (y - mean_y) for x, y in points) / spread
 
 
+def least(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The lowest point of each part: while a checkpoint is written, the table of the index is there twice."""
+    return [min(points[at : at + PART], key=lambda point: point[1]) for at in range(0, len(points), PART)]
+
+
 def test_half_of_peak_for_two_minutes(broker: BrokerProcess, say: Say) -> None:
     broker.start()
     load = Load(broker.port)
@@ -185,7 +194,7 @@ def test_half_of_peak_for_two_minutes(broker: BrokerProcess, say: Say) -> None:
     assert load.refused == []
     assert consumer.pulled
     warm = watch.samples[int(len(watch.samples) * WARM_PART) :]
-    grows = slope([(second, mib) for second, mib, _ in warm]) * 60
+    grows = slope(least([(second, mib) for second, mib, _ in warm])) * 60
     more_handles = warm[-1][2] - warm[0][2]
     p999_s = sorted(load.spent_s)[int(len(load.spent_s) * 0.999)]
     say(
