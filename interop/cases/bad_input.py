@@ -222,8 +222,11 @@ def test_bad_requests(api: Api, servers: Servers, kind: Kind, official_version: 
 
     wrong = []
     for code, fields, body, wanted in ROWS:
-        asked = {name: filled(value) for name, value in fields.items()}
-        answer, _ = raw.request(address, code, asked, filled(body).encode("latin-1"), version=477)
+        for _ in range(5):  # a pop that was half a second on its way, as on a busy machine, is told so and nothing else
+            asked = {name: filled(value) for name, value in fields.items()}
+            answer, _ = raw.request(address, code, asked, filled(body).encode("latin-1"), version=477)
+            if "{now}" not in fields.values() or "timeout too much" not in (answer.get("remark") or ""):
+                break
         silent = answer["code"] in REFUSALS and not answer.get("remark")
         if answer["code"] != wanted or silent:
             wrong.append(f"{code} {fields} {body!r}: {answer['code']} {answer.get('remark')!r}, not {wanted}")
