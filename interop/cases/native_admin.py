@@ -320,6 +320,26 @@ def guarded(shared_servers: Servers, shared_cluster: Cluster) -> Iterator[str]:
     broker.stop()
 
 
+@case("native_admin/8", "both tools print the same of files, and have brokers do the same with RocksDB", source=SOURCE)
+def test_files_and_rocks(scene: Scene, guarded: str, tmp_path: Path) -> None:
+    import tarfile
+
+    with tarfile.open(Path(__file__).parent.parent.parent / "tests/golden/store/5.5.0.tar.xz") as archive:
+        archive.extraction_filter = getattr(tarfile, "data_filter", None)
+        archive.extractall(tmp_path)
+    log = next((tmp_path / "store" / "commitlog").iterdir())
+    for line in (
+        f"dumpCompactionLog -f {log}",
+        "checkRocksdbCqWriteProgress -c Guarded -n {ns}",
+        f"rocksDBConfigToJson -b {guarded} -t topics",
+    ):
+        words = line.format(**scene.words).split()
+        answer = scene.api.drivers.get(VERSION).call("mqadmin", args=words)
+        native = scene.native.run(*words)
+        expect((native.code, native.err), (0, ""), f"exit code and errors of {line}")
+        expect(_compared(native.out, Row(line)), _compared(str(answer["out"]), Row(line)), line)
+
+
 GUARDED = [
     "listUser -b {b}",
     "createUser -b {b} -u {own} -p secret12 -t Normal",

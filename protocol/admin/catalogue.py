@@ -88,6 +88,9 @@ BUILT: dict[str, tuple[str, str]] = {
     "getAcl": ("acls", "Get acl from cluster."),
     "listAcl": ("acls", "List acl from cluster."),
     "copyAcl": ("acls", "Copy acl to cluster."),
+    "dumpCompactionLog": ("rocks", "parse compaction log to message"),
+    "rocksDBConfigToJson": ("rocks", "Convert RocksDB kv config (topics/subscriptionGroups/consumerOffsets) to json."),
+    "checkRocksdbCqWriteProgress": ("rocks", "check if rocksdb cq is same as file cq"),
     "switchTimerEngine": ("upkeep", "switch the engine of timer message in broker"),
 }
 """Module and description of each command, by its official name."""
@@ -96,10 +99,7 @@ NOT_YET: dict[str, str] = {
     "startMonitoring": "watch with `mqadmin consumerProgress --watch 60`",
     "updateStaticTopic": "static topics have to come first",
     "remappingStaticTopic": "static topics have to come first",
-    "exportMetadataInRocksDB": "this installation has no RocksDB",
-    "dumpCompactionLog": "`rmqd dump` reads store files",
-    "rocksDBConfigToJson": "this installation has no RocksDB",
-    "checkRocksdbCqWriteProgress": "this installation has no RocksDB",
+    "exportMetadataInRocksDB": "this installation has no RocksDB to read a folder with; `exportMetadata` asks brokers",
     "getBrokerLiteInfo": "lite topics have to come first",
     "getParentTopicInfo": "lite topics have to come first",
     "getLiteTopicInfo": "lite topics have to come first",

@@ -78,6 +78,8 @@ BOOL = JavaBool()
 I32 = JavaInt(32)
 I64 = JavaInt(64)
 TEXT = Trimmed()
+_OTHER_NAME = "nameserverAddr"
+"""What some commands call `namesrvAddr`."""
 SWITCH = None
 """Kind of a flag that takes no value."""
 
@@ -213,7 +215,7 @@ def click_command(spec: Spec, description: str) -> click.Command:
         )
 
     def read(**values: Any) -> Invocation:
-        name_servers = split_addresses(values.pop("namesrvAddr", None))
+        name_servers = split_addresses(values.pop("namesrvAddr", None) or values.get(_OTHER_NAME))
         as_json = values.pop("as_json")
         every_s = values.pop("every_s", None)
         if spec.interval is not None and values.get(spec.interval) is not None:
@@ -238,7 +240,8 @@ def _option(one: Flag) -> click.Option:
     names = [one.long, *([f"-{one.short}"] if one.short else []), f"--{one.long}"]
     if one.kind is SWITCH:
         return click.Option(names, is_flag=True, default=None, help=one.help)
-    return click.Option(names, type=one.kind, required=one.required, help=one.help)
+    environment = "NAMESRV_ADDR" if one.long == _OTHER_NAME else None
+    return click.Option(names, type=one.kind, required=one.required, help=one.help, envvar=environment)
 
 
 def _name_server_option() -> click.Option:

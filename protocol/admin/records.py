@@ -67,10 +67,11 @@ class Message:
         names = hash_order(self.properties, unsigned_string_hash, _PROPERTY_BUCKETS)
         return "{" + ", ".join(f"{name}={self.properties[name]}" for name in names) + "}"
 
-    def text(self) -> str:
-        """`MessageExt.toString`."""
+    def text(self, *, with_body: bool = True) -> str:
+        """`MessageExt.toString`; without a body, that of one which was not read."""
         stored = self.stored
         signed = ", ".join(str(byte - 256 if byte > 127 else byte) for byte in self.body)
+        body = f"[{signed}]" if with_body else "null"
         transaction = self.properties.get(PROPERTY_UNIQ_KEY) if stored.prepared_transaction_offset else None
         return (
             f"MessageExt [brokerName={self.broker_name or 'null'}, queueId={stored.queue_id}, "
@@ -81,7 +82,7 @@ class Message:
             f"reconsumeTimes={stored.reconsume_times}, "
             f"preparedTransactionOffset={stored.prepared_transaction_offset}, "
             f"toString()=Message{{topic='{stored.topic}', flag={stored.flag}, "
-            f"properties={self.properties_text()}, body=[{signed}], transactionId='{transaction or 'null'}'}}]"
+            f"properties={self.properties_text()}, body={body}, transactionId='{transaction or 'null'}'}}]"
         )
 
     def facts(self) -> dict[str, Any]:
