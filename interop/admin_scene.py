@@ -122,6 +122,9 @@ class Scene:
 
     def _printed(self, row: Row) -> str:
         words = [word.format(**self.words) for word in row.line.split()]
+        if row.command == "call":
+            answer = self._driver.call("admin_call", args=words[1:], namesrv=self._cluster.namesrv)
+            return re.sub(r",|(?<=[{\[])", "\n", re.sub(r"[\]}]", "", str(answer["out"])))
         if "-n" not in words and "-ns" not in words:
             words += ["-n", self._cluster.namesrv]
         answer = self._driver.call("mqadmin", args=words, limit_ms=row.limit_ms)

@@ -60,7 +60,7 @@ def _sets(line: str, since: str = "4.2.0", before: str = "6", **more: object) ->
 CONSUME_TPS = r"Consume TPS.*"
 OLD_RATE = "NullPointerException"
 """clusterList of 4.x stumbles over the rates of a 5.5.0 broker, which ours also tells by their old name."""
-RUNTIME = r"getTransferedTps|scheduleMessageOffset_|brokerVersion "
+RUNTIME = r"getTransferedTps|scheduleMessageOffset_|brokerVersion[\" ]"
 """Ours tells more: a rate by its old name, the version as a number, delay levels that nothing was delivered of."""
 CONFIG = r"^(kvConfigPath|maped|mapped|rocketmqHome|haListenPort|bitMapLengthConsumeQueueExt)"
 """What follows from the installation, or from how a case sets a broker up; the last is computed at start, and not used here."""
@@ -284,7 +284,70 @@ REFUSED = [
     Row("statsAll -t Orders", mask=r"(?<= )\d+\.\d\d"),
 ]
 
-ROWS = [*LOOKS, *REFUSED, *CHANGES]
+
+def _call(line: str, since: str = "4.7.0", **more: object) -> Row:
+    return Row(f"call {line}", since, any_order=True, **more)  # type: ignore[arg-type]
+
+
+# What rocketmq-dashboard asks by methods of the admin client, where it is more or other than mqadmin does; as it sends it.
+HOSTS = r"^(-?\d+|\"(array|port|address)\":.*)$"
+"""The bytes of addresses."""
+DASHBOARD = [
+    _call("fetchAllTopicList"),
+    _call("fetchTopicsByCLuster DefaultCluster"),
+    _call("examineBrokerClusterInfo"),
+    _call("examineTopicRouteInfo Orders"),
+    _call("examineTopicStats Orders"),
+    _call("examineTopicStats Absent"),
+    _call("queryTopicConsumeByWho Orders"),
+    _call("examineConsumerConnectionInfo CG_Orders", mask=r'"clientId":"[^"]*"'),
+    _call("examineConsumerConnectionInfo Absent"),
+    _call("examineProducerConnectionInfo PG_Orders Orders", mask=r'"clientId":"[^"]*"'),
+    _call("examineConsumeStats CG_Orders", mask=r'"consumeTps":[\d.]+'),
+    _call("examineConsumeStats CG_Orders Orders", mask=r'"consumeTps":[\d.]+'),
+    _call("examineConsumeStats Absent"),
+    _call("getConsumerRunningInfo CG_Orders {client} false", numbers=False, mask="@[0-9a-f]+"),
+    _call("fetchBrokerRuntimeStats {broker}", mask=r':"?[^"]*"?', leave=RUNTIME),
+    _call("viewBrokerStatsData {broker} TOPIC_PUT_NUMS Orders", numbers=False),
+    _call("viewBrokerStatsData {broker} TOPIC_PUT_SIZE Orders", numbers=False),
+    _call("viewBrokerStatsData {broker} GROUP_GET_NUMS Orders@CG_Orders", numbers=False),
+    _call("viewBrokerStatsData {broker} GROUP_GET_SIZE Orders@CG_Orders", numbers=False),
+    _call("viewBrokerStatsData {broker} BROKER_PUT_NUMS DefaultCluster", numbers=False),
+    _call("viewBrokerStatsData {broker} BROKER_GET_NUMS DefaultCluster", numbers=False),
+    _call("viewBrokerStatsData {broker} ABSENT Orders"),
+    _call("viewBrokerStatsData {broker} TOPIC_PUT_NUMS Absent"),
+    _call("getAllTopicConfig {broker} 5000", "5.5.0", mask=r'"(counter|timestamp|stateVersion)":\d+'),
+    _call("getAllSubscriptionGroup {broker} 5000", mask=r'"(counter|timestamp|stateVersion)":\d+'),
+    _call("getUserTopicConfig {broker} true 5000", "5.5.0", mask=r'"(counter|timestamp|stateVersion)":\d+'),
+    _call("getUserSubscriptionGroup {broker} 5000", "5.5.0", mask=r'"(counter|timestamp|stateVersion)":\d+'),
+    _call("examineTopicConfig {broker} Orders", "5.5.0"),
+    _call("examineTopicConfig {broker} Absent", "5.5.0"),
+    _call("examineSubscriptionGroupConfig {broker} CG_Orders"),
+    _call("examineSubscriptionGroupConfig {broker} CG_New"),
+    _call("viewMessage Orders {msg_id}", leave=HOSTS),
+    _call("viewMessage Orders {offset_id}", leave=HOSTS),
+    _call("viewMessage Orders {absent_id}"),
+    _call("queryMessage Orders key-1 32 0 {now}", leave=HOSTS, mask=r'"indexLastUpdateTimestamp":\w+'),
+    _call("queryMessage Orders absent 32 0 {now}"),
+    _call("queryMessage %DLQ%CG_Orders key-1 32 0 {now}"),
+    _call("consumeMessageDirectly CG_Orders {client} Orders {msg_id}", numbers=False),
+    _call("consumeMessageDirectly CG_Orders absent Orders {msg_id}"),
+    _call("queryConsumeTimeSpan Orders CG_Orders"),
+    _call("getConsumeStatus Orders CG_Orders {client}"),
+    _call(
+        "fetchConsumeStatsInBroker {broker} false 5000",
+        # The official broker leaves out how far was pulled, and counts messages in flight below zero.
+        mask=r'"consumeTps":[\d.]+|"(pullOffset|totalInflightDiff)":-?\d+',
+    ),
+    _call("getTopicClusterList Orders"),
+    _call("getClusterList Orders"),
+    _call("getKVListByNamespace ORDER_TOPIC_CONFIG"),
+    _call("queryTopicsByConsumer CG_Orders", "5.5.0"),
+    _call("querySubscription CG_Orders Orders", "5.5.0"),
+    _call("getBrokerHAStatus {broker}", "5.5.0", numbers=False),
+]
+
+ROWS = [*LOOKS, *DASHBOARD, *REFUSED, *CHANGES]
 
 EXCUSED = {
     "startMonitoring": "never ends, and prints to a log file alone",

@@ -43,6 +43,6 @@ def test_line(version: str, row: admin_scene.Row, told: Callable[[str], dict[str
 @pytest.mark.parametrize("version", VERSIONS)
 def test_complete(version: str, drivers: Drivers) -> None:
     listed = set(re.findall(r"(?m)^   (\w+)\s", str(drivers.get(version).call("mqadmin", args=[])["out"])))
-    rows = {row.command for row in ROWS if row.of(version)}
+    rows = {row.command for row in ROWS if row.of(version) and row.command != "call"}
     expect(rows & set(EXCUSED), set(), "excused and yet in the table")
     expect(listed - set(EXCUSED), rows, "subcommands in the table")

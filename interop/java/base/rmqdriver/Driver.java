@@ -70,7 +70,7 @@ public final class Driver {
             out = System.out;
             System.setOut(System.err);
         }
-        for (String name : new String[] {"Producers", "Consumers", "Lookups", "Transactions", "Requests", "LitePulls", "LiteAssigns", "Schedules", "Tools"}) {
+        for (String name : new String[] {"Producers", "Consumers", "Lookups", "Transactions", "Requests", "LitePulls", "LiteAssigns", "Schedules", "Tools", "Calls"}) {
             try {
                 Class.forName("rmqdriver." + name).getDeclaredMethod("register").invoke(null);
             } catch (ClassNotFoundException absent) {
