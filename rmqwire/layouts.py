@@ -51,6 +51,7 @@ __all__ = [
     "BINARY_HEADER",
     "BLANK",
     "CHECKPOINT",
+    "CHECKPOINT_COUNTS",
     "CHECKPOINT_MARK",
     "CONSUME_QUEUE_UNIT",
     "FRAME",
@@ -189,6 +190,14 @@ CHECKPOINT_MARK = Struct(
 )
 """This project's own, in the last 48 bytes of `checkpoint`; the official broker leaves zeros there."""
 
+CHECKPOINT_COUNTS = Struct(
+    "queue_files" / Int32sb,
+    "index_files" / Int32sb,
+    "crc" / Int32sb,  # CRC-32 of the official fields, these counts and the mark, without the top bit
+    "padding" / Const(0, Int32sb),
+)
+"""This project's own, before the mark: zeros unless the store was closed in order."""
+
 CHECKPOINT = Struct(
     "physic_msg_timestamp_ms" / Int64sb,
     "logics_msg_timestamp_ms" / Int64sb,
@@ -196,7 +205,8 @@ CHECKPOINT = Struct(
     "master_flushed_offset" / Int64sb,  # 5.x
     "confirm_physical_offset" / Int64sb,  # 5.x
     "consume_queue_offset" / Int64sb,  # 5.5
-    "unused" / Padding(4096 - 48 - 48),
+    "unused" / Padding(4096 - 48 - 16 - 48),
+    "counts_bytes" / Bytes(16),
     "mark_bytes" / Bytes(48),
 )
 

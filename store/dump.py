@@ -19,6 +19,7 @@ from rmqwire.errors import MalformedBody
 from rmqwire.layouts import (
     BLANK,
     CHECKPOINT,
+    CHECKPOINT_COUNTS,
     CHECKPOINT_MARK,
     CONSUME_QUEUE_UNIT,
     INDEX_ENTRY,
@@ -223,7 +224,7 @@ def _checkpoint(fd: int, path: str) -> Iterator[Values]:
         return
     values = _plain(CHECKPOINT.parse(data))
     values.pop("unused", None)
-    mark = values.pop("mark_bytes")
+    counts, mark = values.pop("counts_bytes"), values.pop("mark_bytes")
     yield {"kind": "checkpoint", "position": 0, **values}
     if any(mark):
         try:
@@ -235,6 +236,16 @@ def _checkpoint(fd: int, path: str) -> Iterator[Values]:
         for name in ("mark", "reserved", "padding"):
             found.pop(name)
         yield {"kind": "checkpoint_mark", "position": 4096 - len(mark), **found, "crc_right": right}
+    if any(counts):
+        at = 4096 - len(mark) - len(counts)
+        try:
+            found = _plain(CHECKPOINT_COUNTS.parse(counts))
+        except ConstructError:
+            yield _damage(at, "neither zeros nor counts of files")
+            return
+        right = found.pop("crc") == crc32(data[:48] + counts[:8] + mark) & 0x7FFFFFFF
+        found.pop("padding")
+        yield {"kind": "checkpoint_counts", "position": at, **found, "crc_right": right}
 
 
 def _config(fd: int, path: str) -> Iterator[Values]:

@@ -190,12 +190,18 @@ def test_a_dump_of_checkpoints(tmp_path: Path) -> None:
     with opened(tmp_path) as store:
         put_many(store, 3)
     path = tmp_path / "checkpoint"
-    assert kinds(path) == ["checkpoint", "checkpoint_mark"]
+    assert kinds(path) == ["checkpoint", "checkpoint_mark", "checkpoint_counts"]
+    counts = list(dump_file(str(path)))[2]
+    assert (counts["queue_files"], counts["index_files"], counts["crc_right"]) == (1, 1, True)
     page = bytearray(path.read_bytes())
     page[4096 - 40] ^= 1
     path.write_bytes(page)
     assert list(dump_file(str(path)))[1]["crc_right"] is False
     page[4096 - 48] ^= 1
+    path.write_bytes(page)
+    assert kinds(path) == ["checkpoint", "damage"]
+    page[-48:] = bytes(48)
+    page[-52] ^= 1
     path.write_bytes(page)
     assert kinds(path) == ["checkpoint", "damage"]
     path.write_bytes(page[:100])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 from typing import Any
 from zlib import crc32
 
@@ -136,7 +137,18 @@ def test_checkpoints(
         found = layouts.CHECKPOINT_MARK.parse(declared.mark_bytes)
         assert (found.synced_offset, found.index_offset, found.index_file, found.index_count) == mark
         assert found.crc == crc32(declared.mark_bytes[:40]) & 0x7FFFFFFF
-    assert layouts.CHECKPOINT.build(declared) == page
+        counted = replace(checkpoint, queue_files=7, index_files=2)
+        closed = counted.encode()
+        assert Checkpoint.decode(closed) == counted
+        declared = layouts.CHECKPOINT.parse(closed)
+        counts = layouts.CHECKPOINT_COUNTS.parse(declared.counts_bytes)
+        assert (counts.queue_files, counts.index_files) == (7, 2)
+        covered = closed[:48] + declared.counts_bytes[:8] + declared.mark_bytes
+        assert counts.crc == crc32(covered) & 0x7FFFFFFF
+        assert layouts.CHECKPOINT.build(declared) == closed
+        assert Checkpoint.decode(b"\1" + closed[1:]).queue_files is None, "another broker wrote its fields since"
+    else:
+        assert layouts.CHECKPOINT.build(declared) == page
 
 
 @given(st.integers(0, 1 << 40))
