@@ -32,8 +32,8 @@ STEADY_S = 2.0 if LONG else 0.25
 SEED = int(os.environ.get("RMQD_PROOF_SEED", "20261121"))
 FILE_BYTES = 4 << 20
 CATCH_UP_BYTES = (900 << 20) if LONG else (48 << 20)
-CATCH_UP_LEAST = 100e6 if LONG else 10e6
-"""Bytes per second; a machine that is busy with other tests is not measured."""
+CATCH_UP_LEAST = 100e6 if LONG else 1e6
+"""Bytes per second; small where the machine may be busy with other tests, which is no measurement."""
 GET_RUNTIME_INFO = 28
 _SIZE_MAGIC = struct.Struct(">ii")
 LIVELY = {"brokerIP2": "127.0.0.1", "haSendHeartbeatInterval": 300, "haHousekeepingInterval": 2500}
