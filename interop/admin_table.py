@@ -270,7 +270,7 @@ REFUSED = [
     Row("updateColdDataFlowCtrGroupConfig -b {broker} -g CG_Orders -v 100", "5.5.0", refused=2001),
     Row("removeColdDataFlowCtrGroupConfig -b {broker} -g CG_Orders", "5.5.0", refused=2002),
     Row("setCommitLogReadAheadMode -b {broker} -m 0", "5.5.0", refused=2004),
-    Row("switchTimerEngine -b {broker} -e F", "5.5.0", refused=5001),
+    Row("switchTimerEngine -b {broker} -e F", "5.5.0"),
     Row("checkRocksdbCqWriteProgress -c DefaultCluster", "5.5.0", refused=354),
     Row("rocksDBConfigToJson -b {broker} -t topics", "5.5.0"),
     Row("getBrokerLiteInfo -b {broker}", "5.5.0", refused=200074),

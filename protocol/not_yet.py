@@ -17,7 +17,6 @@ _STATIC = "static topics"
 _LITE = "lite topics of 5.5"
 
 _BROKER: dict[int, str] = {
-    C.SWITCH_TIMER_ENGINE: "the timer in RocksDB",
     C.RESET_MASTER_FLUSH_OFFSET: _HA,
     **dict.fromkeys((C.GET_BROKER_EPOCH_CACHE, C.NOTIFY_BROKER_ROLE_CHANGED), _CONTROLLER),
     **dict.fromkeys(

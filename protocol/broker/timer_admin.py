@@ -1,4 +1,4 @@
-"""RECALL_MESSAGE, GET_TIMER_CHECK_POINT, GET_TIMER_METRICS.
+"""RECALL_MESSAGE, GET_TIMER_CHECK_POINT, GET_TIMER_METRICS, SWITCH_TIMER_ENGINE.
 
 Source: `RecallMessageProcessor`, `AdminBrokerProcessor.getTimerCheckPoint`, `getTimerMetrics` (5.5.0).
 """
@@ -15,7 +15,13 @@ from rmqwire.codes import ResponseCode
 from rmqwire.errors import RequestError
 from rmqwire.hashing import tags_code
 from rmqwire.message import encode_properties
-from rmqwire.requests import GetTimerCheckPoint, GetTimerMetrics, RecallMessage, RecallMessageReply
+from rmqwire.requests import (
+    GetTimerCheckPoint,
+    GetTimerMetrics,
+    RecallMessage,
+    RecallMessageReply,
+    SwitchTimerEngine,
+)
 
 from .timer import DELETE_KEY, DELIVER_MS, RecallHandle, TimerRules, delete_key, java_long
 
@@ -177,3 +183,16 @@ class TimerStateHandlers:
         if self._timer is None:
             raise RequestError("The timer message store is null", ResponseCode.SYSTEM_ERROR)
         return Reply(body=self._timer.counts.encode())
+
+    @handles(SwitchTimerEngine)
+    def switch(self, request: Request, header: SwitchTimerEngine) -> Result:
+        """Choose where delayed messages wait: in the files of the wheel, the only place there is here."""
+        if header.engine_type not in ("F", "R"):
+            raise RequestError("switchTimerEngine engineType error", ResponseCode.INVALID_PARAMETER)
+        if header.engine_type == "R":
+            raise RequestError("there is no RocksDB here for delayed messages to wait in", ResponseCode.SYSTEM_ERROR)
+        if self._timer is None:
+            raise RequestError(
+                "timerWheelEnable is false: set it, and start the broker again", ResponseCode.SYSTEM_ERROR
+            )
+        return Reply()

@@ -14,7 +14,7 @@ from protocol.test_first_message import message
 from rmqd.protocol.clocks import wall_clock_ms
 from rmqwire.codes import ResponseCode
 from rmqwire.message import decode_properties, decode_record, encode_properties
-from rmqwire.requests import GetTimerCheckPoint, GetTimerMetrics, RecallMessage
+from rmqwire.requests import GetTimerCheckPoint, GetTimerMetrics, RecallMessage, SwitchTimerEngine
 
 TIMER_TOPIC = "rmq_sys_wheel_timer"
 
@@ -107,6 +107,13 @@ def test_checkpoint_and_counts(world: BrokerWorld) -> None:
     assert counts["dataVersion"]["counter"] == 1
 
 
+@pytest.mark.parametrize(
+    ("engine", "code"), [("F", ResponseCode.SUCCESS), ("R", 1), ("X", ResponseCode.INVALID_PARAMETER)]
+)
+def test_delayed_messages_wait_in_the_files_of_the_wheel(world: BrokerWorld, engine: str, code: int) -> None:
+    assert world.peer().ask(SwitchTimerEngine(engine_type=engine)).code == code
+
+
 def test_without_a_timer(tmp_path: Path) -> None:
     """timerWheelEnable = false: everything is refused with the official remarks."""
     world = BrokerWorld(tmp_path, timerWheelEnable="false")
@@ -116,6 +123,7 @@ def test_without_a_timer(tmp_path: Path) -> None:
     for header, remark in (
         (GetTimerCheckPoint(), "The checkpoint is null"),
         (GetTimerMetrics(), "The timer message store is null"),
+        (SwitchTimerEngine(engine_type="F"), "timerWheelEnable is false: set it, and start the broker again"),
     ):
         answer = world.peer().ask(header)
         assert (answer.code, answer.remark) == (1, remark)
