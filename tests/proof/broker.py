@@ -15,6 +15,8 @@ from pathlib import Path
 _READY = re.compile(r"127\.0\.0\.1:(\d+)\] boot success")
 _NAME_SERVER_READY = re.compile(r"boot success.*127\.0\.0\.1:(\d+)")
 _READY_TIMEOUT_S = 60.0
+PATIENCE = {"waitTimeMillsInSendQueue": 60_000}
+"""On a machine that is busy with something else requests wait; to be refused for that is not what this is about."""
 
 
 class BrokerProcess:
@@ -55,7 +57,7 @@ class BrokerProcess:
     def start(self, **changed: object) -> None:
         """Start it and wait until it serves."""
         self._properties.update(changed)
-        lines = {"listenPort": 0, "brokerIP1": "127.0.0.1", "bindAddress": "127.0.0.1"} | self._properties
+        lines = {"listenPort": 0, "brokerIP1": "127.0.0.1", "bindAddress": "127.0.0.1"} | PATIENCE | self._properties
         lines["storePathRootDir"] = self.store
         begun = time.monotonic()
         self._process, self.port = _started(self.folder, self.command, "broker", lines, _READY)

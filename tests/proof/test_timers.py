@@ -20,7 +20,7 @@ from .load import QUEUES, Link
 from .sizes import SEED, size, stated
 
 KILLS = size(2, 10)
-MESSAGES = size(200, 6000)
+MESSAGES = size(200, 7000)
 """Sent; some of them are not acknowledged before the kill."""
 LONGEST_S = size(4, 20)
 LATEST_S = 30.0
