@@ -195,7 +195,8 @@ def test_half_of_peak_for_two_minutes(broker: BrokerProcess, say: Say) -> None:
     assert consumer.pulled
     warm = watch.samples[int(len(watch.samples) * WARM_PART) :]
     grows = slope(least([(second, mib) for second, mib, _ in warm])) * 60
-    more_handles = warm[-1][2] - warm[0][2]
+    handles = [count for _, _, count in warm]
+    more_handles = min(handles[-PART:]) - min(handles[:PART])  # those of a checkpoint that is written come and go
     p999_s = sorted(load.spent_s)[int(len(load.spent_s) * 0.999)]
     say(
         f"{SECONDS} s at {peak / 2:.0f} messages/s, half of peak: memory {warm[-1][1]:.1f} MiB, growing by"
