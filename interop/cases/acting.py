@@ -176,6 +176,7 @@ def test_replicas_not_enough(api: Api, servers: Servers, official_version: str) 
     "with enableRemoteEscape the slave of a dead master hands open transactions to another master, which asks their producer; what was ended is not asked about",
     source="TransactionalMessageServiceImpl.check, EscapeBridge.putMessageToRemoteBroker 5.3.4",
 )
+@pytest.mark.long
 def test_transactions_escape(api: Api, servers: Servers, official_version: str) -> None:
     if official_version < "5":
         pytest.skip("there is no such mode before 5.0")
