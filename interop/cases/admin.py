@@ -246,6 +246,9 @@ def test_reset_offset(version: str, api: Api, cluster: Cluster) -> None:
     reader = api.pull_consumer(cluster.namesrv, group=group)
     until(lambda: reader.call("committed", consumer=reader.name, **place)["offset"] == 10, 15)
     reader.stop()
+    # a group that is still known as online is told to reset itself, by a client that has gone
+    gone = until(lambda: "not online" in api.mqadmin(cluster.namesrv, "consumerConnection", "-g", group), 15)
+    expect_that(gone, f"{group} is offline", gone)
     printed = api.mqadmin(
         cluster.namesrv, "resetOffsetByTime", "-g", group, "-t", topic, "-s", "0", "-f", "true", version=version
     )

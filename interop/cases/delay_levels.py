@@ -173,7 +173,7 @@ def delay_offsets(broker: Broker) -> str:
     ("version", "first", "second", "how"),
     [
         pytest.param(*("4.7.0", "official", "tested", "killed"), marks=pytest.mark.long),
-        ("5.5.0", "official", "tested", "stopped"),
+        pytest.param(*("5.5.0", "official", "tested", "stopped"), marks=pytest.mark.long),
         ("4.7.0", "tested", "official", "stopped"),
         pytest.param(*("5.5.0", "tested", "official", "killed"), marks=pytest.mark.long),
     ],

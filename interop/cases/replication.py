@@ -31,7 +31,7 @@ def pairs(usual: list[str], longer: list[str]) -> list[Any]:
     return [*usual, *(pytest.param(pair, marks=pytest.mark.long) for pair in longer)]
 
 
-EVERY_PAIR = pairs(["tested-tested", "tested-5.5.0", "4.7.0-tested"], ["tested-4.7.0", "5.5.0-tested"])
+EVERY_PAIR = pairs(["tested-tested", "4.7.0-tested"], ["tested-4.7.0", "tested-5.5.0", "5.5.0-tested"])
 FEWER_PAIRS = pairs(["tested-tested"], ["tested-4.7.0", "4.7.0-tested", "5.5.0-tested"])
 """Master and slave: the kind under test, or an official broker of a version."""
 

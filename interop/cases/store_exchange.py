@@ -114,7 +114,8 @@ def test_to_official(version: str, crash: bool, api: Api, servers: Servers) -> N
     "a store that went to the broker under test and back is whole for the official broker",
     source="commitlog, consumequeue, index, checkpoint, abort, config/*.json of 4.7.0 and 5.5.0",
 )
-@pytest.mark.parametrize("version", [pytest.param("4.7.0", marks=pytest.mark.long), "5.5.0"])
+@pytest.mark.long
+@pytest.mark.parametrize("version", ["4.7.0", "5.5.0"])
 def test_there_and_back(version: str, api: Api, servers: Servers) -> None:
     name_server = servers.name_server()
     topic, group = api.fresh("topic"), api.fresh("CG")

@@ -203,7 +203,9 @@ def test_restart(crash: bool, api: Api, servers: Servers) -> None:
     "a store with waiting timer messages goes from an official broker to the one under test, which delivers them",
     source="timerwheel, timerlog, config/timercheck, config/timermetrics of 5.5.0",
 )
-@pytest.mark.parametrize("crash", [False, True], ids=["stopped", "killed"])
+@pytest.mark.parametrize(
+    "crash", [pytest.param(False, id="stopped"), pytest.param(True, id="killed", marks=pytest.mark.long)]
+)
 def test_from_official(crash: bool, api: Api, servers: Servers) -> None:
     hand_over(api, servers, crash, {"kind": "official", "version": "5.5.0"}, {})
 

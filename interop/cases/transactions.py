@@ -326,7 +326,7 @@ def test_restart(end: str, api: Api, servers: Servers) -> None:
     "transactions that an official broker left open or ended are so for the broker under test",
     source="half and op topics of 4.7.0 and 5.5.0",
 )
-@pytest.mark.parametrize("version", ["4.7.0", "5.5.0"])
+@pytest.mark.parametrize("version", ["4.7.0", pytest.param("5.5.0", marks=pytest.mark.long)])
 def test_from_official(version: str, api: Api, servers: Servers) -> None:
     name_server = servers.name_server()
     topic, group = api.fresh("topic"), api.fresh("PG")
