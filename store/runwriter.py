@@ -18,7 +18,7 @@ from rmqwire.message import PROPERTIES_SIZE_MAX_BYTES, SYS_FLAG_BORN_HOST_V6
 
 from .batchwriter import BatchWriter
 from .commitlog import BLANK_BYTES
-from .errors import NotWritable
+from .errors import StoreError
 
 if TYPE_CHECKING:
     from .consumequeue import ConsumeQueue
@@ -51,6 +51,9 @@ class RunWriter(BatchWriter):
 
         Returns:
             None when not even the first could be staged, or the store takes no messages.
+
+        Raises:
+            Exception: they were staged in part. All of the group is dropped, and the store takes no more.
         """
         if speed.pack_sends is None or self._not_writable is not None:
             return None
@@ -61,7 +64,7 @@ class RunWriter(BatchWriter):
         if queues[send[2]] is None:
             try:
                 queues[send[2]] = self._by_key.get((topic, send[2])) or self._queue_for_put(topic, send[2])
-            except NotWritable:
+            except (StoreError, OSError):  # `stage` meets it again, and says what it is
                 return None
         queue = queues[send[2]]
         assert queue is not None
@@ -91,8 +94,10 @@ class RunWriter(BatchWriter):
                 PROPERTIES_SIZE_MAX_BYTES,
                 self._file_end - position - BLANK_BYTES,
             )
-        except BaseException as error:  # units without records: nothing more may be acknowledged
+        except Exception as error:  # units without records: nothing of this group may be acknowledged
             self._fail(f"messages were staged in part: {error!r}", error)
+            self._drop_group()
+            self._tell(error)
             raise
         if not places:
             return None

@@ -326,6 +326,46 @@ def test_answers_wait_until_the_messages_are_safe(tmp_path: Path, code: int) -> 
 
 
 @pytest.mark.usefixtures("now")
+@pytest.mark.parametrize("runs", [True, False])
+def test_a_topic_that_has_no_room_in_a_record_is_refused_and_the_connection_lives(tmp_path: Path, runs: bool) -> None:
+    side = Side(tmp_path, runs=runs, autoMessageVersionOnTopicLen="false")
+    topic = "t" * 200
+    side.world.parts.topics.update(TopicConfig(topic_name=topic, read_queue_nums=4, write_queue_nums=4))
+    side.peer.connection.dataReceived(usual(2, b=topic) + usual(2))
+    answers = {(answer.opaque, answer.code) for answer in sent(side.peer.wire)}
+    assert {code for _, code in answers} == {0, 13}
+    assert side.world.store.max_offset("T", 0) == 1
+    side.world.close()
+
+
+@pytest.mark.usefixtures("now")
+def test_what_is_staged_in_part_is_acknowledged_to_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    side = Side(tmp_path, runs=True)
+    side.serve([usual(4)])
+    store, compiled = side.world.store, speed.pack_sends
+    assert compiled is not None
+
+    def breaks(*args: Any) -> tuple[bytes, bytes]:
+        compiled(*args)
+        raise MemoryError
+
+    told: list[Exception | None] = []
+    store.when_committed(told.append)
+    end = store.log.wrote_offset
+    monkeypatch.setattr(speed, "pack_sends", breaks)
+    with pytest.raises(MemoryError):
+        side.peer.connection.dataReceived(usual(4))
+    assert isinstance(told[0], MemoryError)
+    assert sent(side.peer.wire) == []
+    store.commit()
+    assert store.log.wrote_offset == end
+    assert [store.max_offset("T", queue_id) for queue_id in range(4)] == [1, 1, 1, 1]
+    side.peer.connection.dataReceived(usual(1))
+    assert [answer.code for answer in sent(side.peer.wire)] == [14]
+    side.world.close()
+
+
+@pytest.mark.usefixtures("now")
 def test_a_store_that_takes_nothing_refuses_as_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     side = Side(tmp_path, runs=True)
     side.world.store.flush_failed(OSError(5, "Input/output error"))
