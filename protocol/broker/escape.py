@@ -213,6 +213,7 @@ class EscapedDelays:
                 except MalformedMessage as cause:
                     _log.error("a delayed message of level {of}, left out: {cause}", of=level, cause=cause)
                     offset += 1
+                    self._offsets.set(level, offset)
                     continue
                 now_ms, due_ms = self._wall_clock_ms(), self._levels.deliver_at_ms(level, message.store_timestamp)
                 if now_ms < due_ms <= now_ms + self._levels.delays_ms[level]:

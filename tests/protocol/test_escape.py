@@ -10,12 +10,14 @@ from protocol.fakes import BrokerWorld, at_once
 from protocol.namesrv_wiring import topic
 from protocol.test_member_group import NAME_SERVER, Member
 
+from rmqd.protocol.broker import escape
 from rmqd.protocol.broker.delay import SCHEDULE_TOPIC, DelayLevels
 from rmqd.protocol.broker.escape import escapes
 from rmqd.protocol.broker.names import TRANS_HALF_TOPIC, TRANS_OP_HALF_TOPIC
 from rmqd.protocol.clocks import wall_clock_ms
 from rmqd.store.reading import GetStatus
 from rmqwire.bodies import TopicConfig
+from rmqwire.errors import MalformedMessage
 from rmqwire.message import StoredMessage, decode_properties, decode_record, encode_host, encode_properties
 
 OTHER = "10.0.0.5:10911"
@@ -118,6 +120,26 @@ def test_a_message_waits_while_nobody_takes_it(scene: Scene) -> None:
     scene.register_other("T", "Nowhere")
     scene.pass_s(8)
     assert [each.body for each in scene.delivered("Nowhere")] == [b"stuck"]
+
+
+def test_a_record_that_cannot_be_read_is_left_out(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once, also when nothing follows it."""
+    read: list[int] = []
+
+    def damaged(record: bytes) -> StoredMessage:
+        message = decode_record(record)
+        if message.body == b"damaged":
+            read.append(message.queue_offset)
+            assert len(read) < 9, "read over and over"
+            raise MalformedMessage("damaged")
+        return message
+
+    monkeypatch.setattr(escape, "decode_record", damaged)
+    scene.put(1, b"damaged")
+    scene.put(3, b"other")
+    scene.pass_s(12)
+    assert (read, scene.slave.parts.delay_offsets.get(1)) == ([0], 1)
+    assert [each.body for each in scene.delivered()] == [b"other"]
 
 
 def test_a_master_that_is_gone_is_tried_again(scene: Scene) -> None:
