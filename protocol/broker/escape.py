@@ -26,8 +26,8 @@ from rmqwire.requests.send import SendMessageV2
 
 from .delay import DELAY, REAL_TOPIC, SCHEDULE_TOPIC
 from .escape_halves import EscapedHalves
-from .names import TRANS_HALF_TOPIC
-from .rounds import Rounds
+from .escape_rounds import EscapeRounds
+from .names import PERM_WRITE, TRANS_HALF_TOPIC
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
@@ -47,7 +47,6 @@ ROUTE_S = 5.0
 """How long a route is believed."""
 PAUSE_MS, RETRY_MS = 100, 1000
 _BATCH = 32
-_PERM_WRITE = 2
 _DEFAULT_TOPIC, _DEFAULT_QUEUES = "TBW102", 8
 _CLEARED = (DELAY, "TIMER_DELIVER_MS", "TIMER_DELAY_SEC")
 
@@ -134,12 +133,12 @@ class Escape:
         return [
             (masters[of.broker_name], queue_id)
             for of in route.queue_datas
-            if of.broker_name in masters and of.broker_name != self._own_name and of.perm & _PERM_WRITE
+            if of.broker_name in masters and of.broker_name != self._own_name and of.perm & PERM_WRITE
             for queue_id in range(of.write_queue_nums)
         ]
 
 
-class EscapedDelays:
+class EscapedDelays(EscapeRounds):
     """Delivers delayed messages of an acting slave.
 
     Args:
@@ -164,34 +163,19 @@ class EscapedDelays:
         wall_clock_ms: Callable[[], int],
         run_in_thread: Callable[..., Deferred[Any]],
     ) -> None:
+        super().__init__(acting, clock, lambda: PAUSE_MS if self._problem is None else RETRY_MS, "delayed messages")
         self._store = store
         self._levels = levels
         self._offsets = offsets
         self._escape = escape
-        self._acting = acting
         self._wall_clock_ms = wall_clock_ms
         self._run_in_thread = run_in_thread
-        self._problem: str | None = None
-        self._rounds = Rounds(
-            clock, lambda: PAUSE_MS if self._problem is None else RETRY_MS, self._round, "sending delayed messages on"
-        )
 
-    def begin(self) -> None:
-        """Deliver while this slave acts."""
-        self._rounds.begin()
-
-    async def stop(self) -> None:
-        """Deliver no more."""
-        self._acting = lambda: False
-        await self._rounds.stop()
-
-    async def _round(self) -> None:
+    async def _send_all(self) -> str | None:
         problem = None
-        for level in self._levels.delays_ms if self._acting() else ():
+        for level in self._levels.delays_ms:
             problem = await self._deliver(level) or problem
-        if problem is not None and problem != self._problem:
-            _log.warn("delayed messages wait: {problem}", problem=problem)
-        self._problem = problem
+        return problem
 
     async def _deliver(self, level: int) -> str | None:
         """Send what is due of one level; say why it could not go on."""
@@ -241,7 +225,7 @@ def escapes(
     levels: DelayLevels,
     wall_clock_ms: Callable[[], int],
     run_in_thread: Callable[..., Deferred[Any]],
-) -> list[EscapedDelays | EscapedHalves]:
+) -> list[EscapeRounds]:
     """Make the services of an acting slave; none where the options want none."""
     broker = parts.options.broker
     if not (parts.send_settings.is_slave and broker.enable_slave_acting_master and broker.enable_remote_escape):

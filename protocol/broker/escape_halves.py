@@ -21,8 +21,8 @@ from rmqwire.errors import MalformedMessage
 from rmqwire.message import SYS_FLAG_TRANSACTION_PREPARED
 
 from .delay import REAL_QUEUE_ID
+from .escape_rounds import EscapeRounds
 from .names import TRANS_HALF_TOPIC, TRANS_OP_HALF_TOPIC
-from .rounds import Rounds
 from .transaction_check import GROUP
 from .transaction_ends import EndedHalves
 from .transaction_messages import PREPARED_QUEUE_OFFSET, TRAN_MSG, HalfMessage
@@ -43,7 +43,7 @@ _log = Logger()
 _READ_COUNT = 32
 
 
-class EscapedHalves:
+class EscapedHalves(EscapeRounds):
     """Sends open half messages of an acting slave.
 
     Args:
@@ -68,35 +68,22 @@ class EscapedHalves:
         clock: IReactorTime,
         run_in_thread: Callable[..., Deferred[Any]],
     ) -> None:
+        super().__init__(acting, clock, interval_ms, "open transactions")
         self._store = store
         self._topics = topics
         self._offsets = offsets
         self._escape = escape
-        self._acting = acting
         self._run_in_thread = run_in_thread
-        self._problem: str | None = None
-        self._rounds = Rounds(clock, interval_ms, self._round, "sending open transactions on")
 
-    def begin(self) -> None:
-        """Send while this slave acts."""
-        self._rounds.begin()
-
-    async def stop(self) -> None:
-        """Send no more."""
-        self._acting = lambda: False
-        await self._rounds.stop()
-
-    async def _round(self) -> None:
+    async def _send_all(self) -> str | None:
         config = self._topics.get(TRANS_HALF_TOPIC)
         problem = None
-        for queue_id in range(config.read_queue_nums if config is not None and self._acting() else 0):
+        for queue_id in range(config.read_queue_nums if config is not None else 0):
             try:
                 problem = await self._send_open(queue_id) or problem
             except StoreError as cause:
                 problem = f"half queue {queue_id} cannot be read: {cause}"
-        if problem is not None and problem != self._problem:
-            _log.warn("open transactions wait: {problem}", problem=problem)
-        self._problem = problem
+        return problem
 
     async def _send_open(self, queue_id: int) -> str | None:
         """Send the open ones of one queue; say why it could not go on."""

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from rmqwire.codes import ResponseCode
 from rmqwire.errors import RequestError
 
+from .names import PERM_READ, PERM_WRITE
+
 if TYPE_CHECKING:
     from rmqd.protocol.dispatch import Request
     from rmqwire.bodies import TopicConfig
@@ -35,8 +37,6 @@ NOT_ALLOWED_TO_SEND = frozenset(
 RETRY_PREFIX = "%RETRY%"
 DLQ_PREFIX = "%DLQ%"
 
-_PERM_WRITE = 2
-_PERM_READ = 4
 _UNIT = 1
 _UNIT_SUB = 2
 
@@ -60,7 +60,7 @@ def check_topic(
         config = _create(topics, request, header)
     elif name in NOT_ALLOWED_TO_SEND:
         raise RequestError(f"Sending message to topic[{name}] is forbidden.", ResponseCode.NO_PERMISSION)
-    if not broker_permission & _PERM_WRITE and config.order:
+    if not broker_permission & PERM_WRITE and config.order:
         raise RequestError(f"the broker[{broker_ip}] sending message is forbidden", ResponseCode.NO_PERMISSION)
     if header.queue_id >= config.write_queue_nums and header.queue_id >= config.read_queue_nums:
         raise RequestError(
@@ -85,7 +85,7 @@ def _create(topics: TopicTable, request: Request, header: Header) -> TopicConfig
         name, header.default_topic, header.default_topic_queue_nums, unit_flag, request.connection.peer
     )
     if config is None and retry:
-        config = topics.create_for_send_back(name, 1, _PERM_WRITE | _PERM_READ, unit_flag)
+        config = topics.create_for_send_back(name, 1, PERM_WRITE | PERM_READ, unit_flag)
     if config is None:
         raise RequestError(
             f"topic[{name}] not exist, apply first please!"
@@ -107,7 +107,7 @@ def describe(config: TopicConfig) -> str:
     """Write a topic as Java's `TopicConfig.toString` does."""
     attributes = ", ".join(f"{key}={value}" for key, value in (config.attributes or {}).items())
     perm = "".join(
-        letter if config.perm & bit else "-" for letter, bit in (("R", _PERM_READ), ("W", _PERM_WRITE), ("X", 1))
+        letter if config.perm & bit else "-" for letter, bit in (("R", PERM_READ), ("W", PERM_WRITE), ("X", 1))
     )
     return (
         f"TopicConfig [topicName={config.topic_name}, readQueueNums={config.read_queue_nums},"

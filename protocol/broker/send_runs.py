@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from rmqd.protocol.replies import Reply, Result, Staged, encode_reply
 from rmqwire import speed
 
-from .names import SYSTEM_PREFIX
+from .names import PERM_WRITE, SYSTEM_PREFIX
 from .send_checks import NOT_ALLOWED_TO_SEND
 
 if TYPE_CHECKING:
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from .send_replies import SendReplies
     from .stats import BrokerStats
     from .topics import TopicTable
-
-_PERM_WRITE = 2
 
 
 class SendRuns:
@@ -114,7 +112,7 @@ class SendRuns:
             settings.is_slave
             or settings.too_few_replicas is not None
             or settings.start_accept_send_request_at_ms
-            or not settings.broker_permission & _PERM_WRITE
+            or not settings.broker_permission & PERM_WRITE
         ):
             return 0
         config = self._topics.get(topic)

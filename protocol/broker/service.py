@@ -24,8 +24,8 @@ from rmqwire.declare import Role
 from rmqwire.message import encode_host
 
 from .delay import DelayLevels
-from .escape import EscapedDelays, escapes
-from .escape_halves import EscapedHalves
+from .escape import escapes
+from .escape_rounds import EscapeRounds
 from .listening import listen_pair
 from .parts import BrokerParts
 from .replication import HaPort
@@ -68,7 +68,7 @@ class Broker:
         self._threads = ThreadPool(0, DISK_THREADS, name=f"{self.name} disk")
         self._server = RemotingServer(reactor, reactor, options.server.bind_address, server_sockets(options.server))
         self._upkeep: Upkeep
-        self._escapes: list[EscapedDelays | EscapedHalves] = []
+        self._escapes: list[EscapeRounds] = []
         self.port = 0
         self.vip_port = 0
         self.address = ""

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import struct
 import time
 from collections.abc import Iterator
 
 from rmqwire.command import RemotingCommand, new_request
-from rmqwire.message import StoredMessage, decode_record
+from rmqwire.message import StoredMessage
 from rmqwire.requests.offset import GetMaxOffset
-from rmqwire.requests.pull import PullMessage
 from rmqwire.requests.send import SendMessageV2
 
-from .load import QUEUES, Link
+from .load import QUEUES, Link, pulled
 
 
 def cut(link: Link) -> None:
@@ -52,27 +50,6 @@ def stored_messages(port: int, topic: str) -> Iterator[StoredMessage]:
     try:
         for queue_id in range(QUEUES):
             end = int(link.ask(new_request(30, GetMaxOffset(topic=topic, queue_id=queue_id), 1)).ext["offset"])
-            offset = 0
-            while offset < end:
-                header = PullMessage(
-                    consumer_group="audit",
-                    topic=topic,
-                    queue_id=queue_id,
-                    queue_offset=offset,
-                    max_msg_nums=256,
-                    sys_flag=4,
-                    commit_offset=0,
-                    suspend_timeout_millis=1000,
-                    subscription="*",
-                    sub_version=0,
-                )
-                answer = link.ask(new_request(11, header, 2))
-                assert answer.code == 0, f"{topic} {queue_id} {offset}: {answer.code} {answer.remark}"
-                position = 0
-                while position < len(answer.body):
-                    (size,) = struct.unpack_from(">i", answer.body, position)
-                    yield decode_record(answer.body[position : position + size], check_crc=True)
-                    offset += 1
-                    position += size
+            yield from pulled(link, topic, queue_id, 0, end)
     finally:
         link.close()

@@ -6,11 +6,12 @@ import socket
 import struct
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from rmqwire.command import RemotingCommand, decode_command, encode_command, new_request
 from rmqwire.frames import FrameReader
-from rmqwire.message import decode_record
+from rmqwire.message import StoredMessage, decode_record
 from rmqwire.requests.offset import GetMaxOffset, GetMinOffset
 from rmqwire.requests.pull import PullMessage
 from rmqwire.requests.send import SendMessageV2
@@ -179,13 +180,13 @@ def audit(port: int, ledger: Ledger) -> dict[str, int]:
     return counts
 
 
-def _read_queue(link: Link, topic: str, queue_id: int) -> dict[int, bytes]:
-    low = int(link.ask(new_request(31, GetMinOffset(topic=topic, queue_id=queue_id), 1)).ext["offset"])
-    high = int(link.ask(new_request(30, GetMaxOffset(topic=topic, queue_id=queue_id), 2)).ext["offset"])
-    assert low == 0, f"{topic} {queue_id} begins at {low}"
-    stored: dict[int, bytes] = {}
-    offset = low
-    while offset < high:
+def pulled(link: Link, topic: str, queue_id: int, offset: int, end: int) -> Iterator[StoredMessage]:
+    """The messages of a queue from `offset` up to `end`.
+
+    Raises:
+        AssertionError: A pull is refused.
+    """
+    while offset < end:
         header = PullMessage(
             consumer_group="audit",
             topic=topic,
@@ -203,11 +204,19 @@ def _read_queue(link: Link, topic: str, queue_id: int) -> dict[int, bytes]:
         position = 0
         while position < len(answer.body):
             (size,) = struct.unpack_from(">i", answer.body, position)
-            message = decode_record(answer.body[position : position + size], check_crc=True)
-            assert message.queue_offset == offset
-            stored[offset] = message.body
+            yield decode_record(answer.body[position : position + size], check_crc=True)
             offset += 1
             position += size
+
+
+def _read_queue(link: Link, topic: str, queue_id: int) -> dict[int, bytes]:
+    low = int(link.ask(new_request(31, GetMinOffset(topic=topic, queue_id=queue_id), 1)).ext["offset"])
+    high = int(link.ask(new_request(30, GetMaxOffset(topic=topic, queue_id=queue_id), 2)).ext["offset"])
+    assert low == 0, f"{topic} {queue_id} begins at {low}"
+    stored: dict[int, bytes] = {}
+    for message in pulled(link, topic, queue_id, low, high):
+        assert message.queue_offset == low + len(stored)
+        stored[message.queue_offset] = message.body
     return stored
 
 
