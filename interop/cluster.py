@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from interop import raw
 from interop.driver import until
-from interop.official import OfficialBroker, OfficialNameServer
+from interop.official import OfficialBroker, OfficialController, OfficialNameServer
 from interop.ours import OurBroker, OurNameServer
 from interop.server import Broker, NameServer, Server
 
@@ -145,6 +145,11 @@ class Servers:
         self._start(server)
         self.wait_registered(server)
         return server
+
+    def controller(self, version: str = "5.5.0") -> OfficialController:
+        """Start a controller; there are official ones only, since 5.0."""
+        controller: OfficialController = self._start(OfficialController(version, self._folder("c")))
+        return controller
 
     def wait_registered(self, broker: Broker) -> None:
         """Wait until the broker's first name server lists it."""

@@ -11,13 +11,28 @@ from pathlib import Path
 
 from interop import jvm
 from interop.jars import classpath
+from interop.ports import free_port
 from interop.process import Process
-from interop.server import Broker, NameServer, write_properties
+from interop.server import CONTROLLER_READY, Broker, NameServer, Server, write_properties
 
 QUICK_START = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
 """Servers of a case live for seconds: what the best compiler and a parallel collector cost is never earned back."""
 BROKER_OPTIONS = ["-Xms256m", "-Xmx1g", "-Xmn128m", *QUICK_START]
 NAME_SERVER_OPTIONS = ["-Xms64m", "-Xmx256m", *QUICK_START]
+
+
+def controller_properties(folder: Path, port: int) -> dict[str, object]:
+    """Properties of a controller alone in its group, in a file of its own or in that of a name server."""
+    return {
+        "controllerType": "DLedger",
+        "controllerDLegerGroup": "group1",
+        "controllerDLegerPeers": f"n0-127.0.0.1:{port}",
+        "controllerDLegerSelfId": "n0",
+        "controllerStorePath": folder / "controller",
+        "mappedFileSize": 4 << 20,
+        "scanNotActiveBrokerInterval": 500,
+        "scanInactiveMasterInterval": 1000,
+    }
 
 
 class OfficialNameServer(NameServer):
@@ -58,6 +73,26 @@ class OfficialBroker(Broker):
             options=self.options, user_home=home,
         )  # fmt: skip
         return Process(argv, log=self.folder / "broker.out", env=jvm.environment(home))
+
+
+class OfficialController(Server):
+    """The official controller of 5.5.0, which elects masters."""
+
+    ready = CONTROLLER_READY
+
+    def __init__(self, version: str, folder: Path, port: int | None = None) -> None:
+        super().__init__(folder, port or free_port())
+        self.version = version
+
+    def launch(self) -> Process:
+        home = jvm.java_home_folder(self.folder / "home")
+        properties = {"rocketmqHome": home, **controller_properties(self.folder, self.port)}
+        file = write_properties(self.folder / "controller.conf", properties)
+        argv = jvm.command(
+            classpath(self.version), "org.apache.rocketmq.controller.ControllerStartup", "-c", str(file),
+            options=NAME_SERVER_OPTIONS, user_home=home,
+        )  # fmt: skip
+        return Process(argv, log=self.folder / "controller.out", env=jvm.environment(home))
 
 
 @contextlib.contextmanager

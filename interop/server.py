@@ -12,6 +12,7 @@ from interop.ports import free_broker_port, free_port
 from interop.process import Process
 
 NAME_SERVER_READY = r"The Name Server boot success"
+CONTROLLER_READY = r"The Controller Server boot success"
 BROKER_READY = r"The broker\[.*\] boot success"
 
 

@@ -1,0 +1,112 @@
+"""A broker group whose master a controller elects, as cases look at it: who is master, who is in step, who was told."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from interop import raw
+from interop.case import expect_that
+from interop.cluster import Servers, cluster_brokers
+from interop.driver import until
+from interop.replicas import LIVELY
+from interop.server import Broker
+
+CONTROLLER_GET_SYNC_STATE_DATA = 1006
+NAME = "broker-a"
+CONTROLLED: dict[str, object] = {
+    **LIVELY,
+    "enableControllerMode": "true",
+    "brokerId": -1,
+    "brokerRole": "SLAVE",
+    "totalReplicas": 2,
+    "allAckInSyncStateSet": "true",
+    "brokerHeartbeatInterval": 500,
+    "controllerHeartBeatTimeoutMills": 3000,
+    "syncBrokerMetadataPeriod": 1000,
+    "checkSyncStateSetPeriod": 1000,
+    "syncControllerMetadataPeriod": 2000,
+    "haMaxTimeSlaveNotCatchup": 3000,
+}
+
+
+class Group:
+    """The brokers of one name, and their controllers.
+
+    Args:
+        servers: Starts them.
+        name_servers: Addresses separated by `;`.
+        controllers: The same of controllers.
+    """
+
+    def __init__(self, servers: Servers, name_servers: str, controllers: str) -> None:
+        self._servers = servers
+        self.name_servers = name_servers
+        self.controllers = controllers
+        self.brokers: list[Broker] = []
+
+    def add(self, which: str, properties: Mapping[str, object] | None = None) -> Broker:
+        """Start one more broker, of the kind under test or of an official version, and wait until it is in step."""
+        given = {**CONTROLLED, "controllerAddr": self.controllers, **(properties or {})}
+        kind: Any = {} if which == "tested" else {"kind": "official", "version": which}
+        broker = self._servers.broker(self.name_servers, given, **kind)
+        self.brokers.append(broker)
+        return broker
+
+    def replicas(self) -> dict[str, Any]:
+        """Return what the leading controller tells of the group: `ReplicasInfo`; empty while it tells nothing."""
+        for address in self.controllers.split(";"):
+            try:
+                header, body = raw.request(address, CONTROLLER_GET_SYNC_STATE_DATA, body=json.dumps([NAME]).encode())
+            except (OSError, raw.Closed):
+                continue
+            if header["code"] == 0 and body:
+                told: dict[str, Any] = json.loads(re.sub(r"([{,])\s*(\d+)\s*:", r'\1"\2":', body.decode()))
+                found: dict[str, Any] = told["replicasInfoTable"].get(NAME) or {}
+                if found:
+                    return found
+        return {}
+
+    def in_step(self) -> set[str]:
+        """Return the addresses in the sync state set."""
+        return {replica["brokerAddress"] for replica in self.replicas().get("inSyncReplicas", [])}
+
+    def master(self) -> Broker | None:
+        """Return the elected master, where it is a broker of this group that runs."""
+        address = self.replicas().get("masterAddress")
+        return next((one for one in self.brokers if one.address == address and runs(one)), None)
+
+    def wait_master(self, *, but: Broker | None = None, timeout_s: float = 60.0) -> Broker:
+        """Wait until one of the running brokers is master, at the controller and at the name server; never `but`."""
+
+        def there() -> bool:
+            master = self.master()
+            return master is not None and master is not but and self.shown().get("0") == master.address
+
+        if not until(there, timeout_s):
+            expect_that(False, "a master, told by the controller and by the name server", self._state())
+        master = self.master()
+        assert master is not None
+        return master
+
+    def wait_in_step(self, *brokers: Broker, timeout_s: float = 60.0) -> None:
+        """Wait until the sync state set is exactly these."""
+        want = {broker.address for broker in brokers}
+        if not until(lambda: self.in_step() == want, timeout_s):
+            expect_that(False, f"{sorted(want)} in step", self._state())
+
+    def shown(self) -> dict[str, str]:
+        """Return the group as the first name server shows it: id to address."""
+        brokers: dict[str, str] = cluster_brokers(self.name_servers.split(";")[0]).get(NAME, {}).get("brokerAddrs", {})
+        return brokers
+
+    def _state(self) -> object:
+        tails = {one.address: (runs(one), one.process.tail(6) if one.process else "") for one in self.brokers}
+        return {"controller": self.replicas(), "name server": self.shown(), "brokers": tails}
+
+
+def runs(broker: Broker) -> bool:
+    """Tell whether a broker's process is there."""
+    return broker.process is not None and broker.process.alive()
