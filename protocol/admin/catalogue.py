@@ -35,6 +35,7 @@ BUILT: dict[str, tuple[str, str]] = {
     "consumerConnection": ("clients", "Query consumer's socket connection, client version and subscription."),
     "consumerProgress": ("progress", "Query consumer's progress, speed."),
     "consumerStatus": ("clients", "Query consumer's internal data structure."),
+    "startMonitoring": ("monitoring", "Start Monitoring."),
     "cloneGroupOffset": ("offsets", "Clone offset from other group."),
     "producer": ("clients", "Query producer's instances, connection, status, etc."),
     "clusterList": ("cluster", "List cluster infos."),
@@ -96,7 +97,6 @@ BUILT: dict[str, tuple[str, str]] = {
 """Module and description of each command, by its official name."""
 
 NOT_YET: dict[str, str] = {
-    "startMonitoring": "watch with `mqadmin consumerProgress --watch 60`",
     "updateStaticTopic": "static topics have to come first",
     "remappingStaticTopic": "static topics have to come first",
     "exportMetadataInRocksDB": "this installation has no RocksDB to read a folder with; `exportMetadata` asks brokers",

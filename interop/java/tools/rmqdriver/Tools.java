@@ -4,17 +4,49 @@ import java.io.ByteArrayOutputStream;
 import java.io.PrintStream;
 import java.lang.reflect.Field;
 import java.lang.reflect.Modifier;
+import java.lang.reflect.Proxy;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import org.apache.rocketmq.tools.command.MQAdminStartup;
+import org.apache.rocketmq.tools.monitor.MonitorConfig;
+import org.apache.rocketmq.tools.monitor.MonitorListener;
+import org.apache.rocketmq.tools.monitor.MonitorService;
 
-/** Command "mqadmin": the official mqadmin's own entry point, in this JVM, with what it prints as the answer. */
+/**
+ * Command "mqadmin": the official mqadmin's own entry point, in this JVM, with what it prints as the answer. Command
+ * "monitor": one round of its monitor, which would print to a log file.
+ */
 final class Tools {
     private Tools() {
     }
 
     static void register() {
         Driver.command("mqadmin", Tools::mqadmin);
+        Driver.command("monitor", Tools::monitor);
+    }
+
+    private static Map<String, Object> monitor(Args args) throws Exception {
+        final List<Object> lines = new ArrayList<Object>();
+        MonitorListener listener = (MonitorListener) Proxy.newProxyInstance(Tools.class.getClassLoader(),
+            new Class<?>[] {MonitorListener.class}, (proxy, method, values) -> {
+                if (values == null) {
+                    lines.add(method.getName());
+                } else if (!method.getName().equals("reportConsumerRunningInfo")) {
+                    lines.add(method.getName() + ": " + values[0]);
+                }
+                return null;
+            });
+        MonitorConfig config = new MonitorConfig();
+        config.setNamesrvAddr(args.text("namesrv"));
+        MonitorService service = new MonitorService(config, listener, null);
+        service.start();
+        try {
+            service.doMonitorWork();
+        } finally {
+            service.shutdown();
+        }
+        return Driver.line("printed", "lines", lines);
     }
 
     private static synchronized Map<String, Object> mqadmin(Args args) throws Exception {
