@@ -40,6 +40,7 @@ ArrivalCallback = Callable[[str, int, int, Sequence[int]], None]
 UNIT_PACK = UNIT.pack
 PROPERTIES_LENGTH = struct.Struct(">h").pack
 _RECORD_BODY_MARGIN_BYTES = 64 * 1024
+SLAVE_TAKES_NONE = "a slave takes messages from its master alone"
 """As Java: a record may be so much larger than `maxMessageSize`."""
 TRANSACTION_NOT_IN_QUEUE = frozenset((4, 12))  # prepared and rollback have no queue offset
 
@@ -109,6 +110,7 @@ class GroupWriter:
         """Messages staged since the store was opened."""
 
     # -- whether it may write ------------------------------------------------------------------------------------
+        self._refusal: NotWritable | None = NotWritable(SLAVE_TAKES_NONE) if options.slave else None
 
     @property
     def not_writable(self) -> NotWritable | None:
@@ -120,9 +122,12 @@ class GroupWriter:
         if not self._open:
             self._not_writable = NotWritable("the store is closed")
         else:
-            self._not_writable = self._failure or self._derived_failure or self._disk_full
-            if self._not_writable is None and self.options.slave:
-                self._not_writable = NotWritable("a slave takes messages from its master alone")
+            self._not_writable = self._failure or self._derived_failure or self._disk_full or self._refusal
+
+    def refuse(self, reason: str | None) -> None:
+        """Take no messages, for a reason that has nothing to do with the files; None takes them again."""
+        self._refusal = None if reason is None else NotWritable(reason)
+        self._judge()
 
     def _fail(self, text: str, error: BaseException) -> None:
         self._failure = NotWritable(text)

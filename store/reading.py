@@ -106,7 +106,7 @@ class QueueReading:
         self._queues = queues
         self._options = options
         self._memory_bytes = memory_bytes * options.access_message_in_memory_max_ratio // 100
-        self._keep_offset = options.slave and not options.offset_check_in_slave
+        self.is_slave = options.slave
 
     def in_memory(self, physical_offset: int) -> bool:
         """Whether an offset is near enough to the log's end to be taken as in memory."""
@@ -114,7 +114,7 @@ class QueueReading:
 
     def _next(self, asked: int, corrected: int) -> int:
         # As Java (nextOffsetCorrection): a slave does not correct offsets, its master knows better.
-        return asked if self._keep_offset else corrected
+        return asked if self.is_slave and not self._options.offset_check_in_slave else corrected
 
     def get(
         self,

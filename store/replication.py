@@ -33,10 +33,11 @@ from .commitlog import BLANK_BYTES, CommitLog
 from .consumequeue import UNIT, ConsumeQueue
 from .dispatch import DeliveryTime, Dispatcher, unit_tags_code
 from .errors import NotWritable, ReplicaRefused
-from .groupwriter import GroupWriter
+from .groupwriter import SLAVE_TAKES_NONE, GroupWriter
 from .keyindex import KeyIndex
 from .options import StoreOptions
 from .queuetable import ConsumeQueues
+from .reading import QueueReading
 
 _SIZE_MAGIC = struct.Struct(">ii")
 _HEAD = struct.Struct(">iiiiiqqiq8sq8siqi")
@@ -47,6 +48,8 @@ _NOT_IN_QUEUE = frozenset((4, 12))  # prepared and rollback have no queue offset
 
 class ReplicaWriter(GroupWriter):
     """What a store that replicates another one adds to it; arguments as `GroupWriter`."""
+
+    _reading: QueueReading
 
     def __init__(
         self,
@@ -62,6 +65,13 @@ class ReplicaWriter(GroupWriter):
         self._needed = 0  # bytes of it that make looking again worthwhile
         self.last_received: int | None = None
         """Where the last record that was received begins; None before there was one."""
+
+    def set_slave(self, is_slave: bool) -> None:
+        """Be a slave, which takes messages from its master alone, or a master; at first it is what the options say."""
+        self._reading.is_slave = is_slave
+        if not is_slave:
+            self.forget_incomplete()
+        self.refuse(SLAVE_TAKES_NONE if is_slave else None)
 
     @property
     def received_offset(self) -> int | None:

@@ -66,11 +66,15 @@ class DelayedDelivery:
         self._run_in_thread = run_in_thread
         self._due_ms: dict[int, int] = {}
         """By level: nothing has to be looked at before this time."""
-        self._reading: set[int] = set()
-        self._stopped = False
+        self._reading: dict[int, object] = {}
+        """By level: the read of pages that are not in memory which is under way."""
+        self._stopped = True
 
     def begin(self) -> None:
-        """Bring the stored progress into what the queues hold."""
+        """Bring the stored progress into what the queues hold, and deliver; also after `stop`."""
+        self._stopped = False
+        self._due_ms.clear()
+        self._reading.clear()
         for level in self._levels.delays_ms:
             first = self._store.min_offset(SCHEDULE_TOPIC, level - 1)
             end = self._store.max_offset(SCHEDULE_TOPIC, level - 1)
@@ -82,9 +86,11 @@ class DelayedDelivery:
 
     def tick(self) -> None:
         """Deliver what is due."""
+        if self._stopped:
+            return
         now_ms = self._wall_clock_ms()
         for level in self._levels.delays_ms:
-            if self._due_ms.get(level, 0) <= now_ms and level not in self._reading and not self._stopped:
+            if self._due_ms.get(level, 0) <= now_ms and level not in self._reading:
                 self._deliver_level(level)
 
     def _deliver_level(self, level: int) -> None:
@@ -104,19 +110,22 @@ class DelayedDelivery:
                 return
 
     def _read_cold(self, level: int, offset: int) -> None:
-        self._reading.add(level)
+        mark = self._reading[level] = object()
         read = self._run_in_thread(self._store.get_messages, SCHEDULE_TOPIC, level - 1, offset, _BATCH, allow_cold=True)
-        read.addCallback(lambda found: not self._stopped and self._take(level, offset, found))
-        read.addErrback(lambda failure: self._failed(level, failure.value))
-        read.addCallback(lambda more: self._read(level, more is True))
+        read.addCallback(lambda found: self._is_wanted(level, mark) and self._take(level, offset, found))
+        read.addErrback(lambda failure: self._failed(level, failure.value) if self._is_wanted(level, mark) else None)
+        read.addCallback(lambda more: self._read(level, more is True) if self._is_wanted(level, mark) else None)
         read.addErrback(
             lambda failure: _log.failure("delivery of level {delay_level} failed", failure, delay_level=level)
         )
 
+    def _is_wanted(self, level: int, mark: object) -> bool:
+        return not self._stopped and self._reading.get(level) is mark  # else it is one of a time before `stop`
+
     def _read(self, level: int, more: bool) -> None:
         """Go on behind what came from disk: the next messages were perhaps read ahead with it."""
-        self._reading.discard(level)
-        if more and not self._stopped:
+        del self._reading[level]
+        if more:
             self._deliver_level(level)
 
     def _failed(self, level: int, cause: BaseException | None) -> None:

@@ -81,11 +81,16 @@ class PopOffsets:
 
 
 class PopsOut:
-    """How many messages of each queue are out with consumers, since the broker was started."""
+    """How many messages of each queue are out with consumers, since the broker was started or became master."""
 
     def __init__(self, started_at_ms: int) -> None:
         self._started_at_ms = started_at_ms
         self._counts: defaultdict[PopQueue, int] = defaultdict(int)
+
+    def begin(self, started_at_ms: int) -> None:
+        """Count anew, only what is popped from now on."""
+        self._started_at_ms = started_at_ms
+        self._counts.clear()
 
     def add(self, queue: PopQueue, count: int) -> None:
         """Messages were popped."""

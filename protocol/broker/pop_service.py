@@ -5,7 +5,7 @@ Source: `PopMessageProcessor`, `AckMessageProcessor`, `PopReviveService` (5.5.0)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from twisted.logger import Logger
@@ -91,6 +91,8 @@ class PopService:
         reader = arrival_reader(store)
         self._holds = PopHolds(clock, wall_clock_ms, self._limits, reader)
         self._notices = PopHolds(clock, wall_clock_ms, self._limits, reader, last_first=True)
+        for holds in (self._holds, self._notices):
+            store.tell_arrivals(holds.arrived, holds.topics)
         self.orders = PopOrders(order_file, topics, groups, clock, wall_clock_ms, run_in_thread, self._opened)
         self._store = store
         self.shared = shared = PopShared(
@@ -119,16 +121,9 @@ class PopService:
         )
         self.follow()
         self.handlers: list[object] = [PopHandlers(shared), AckHandlers(shared), NotifyHandlers(shared)]
-        self._queues = [
-            ReviveQueue(
-                shared,
-                queue_id,
-                clock,
-                timer_behind,
-                drop_after_last=broker.skip_when_ck_re_put_reach_max_times,
-            )
-            for queue_id in range(broker.revive_queue_num)
-        ]
+        self._clock = clock
+        self._timer_behind = timer_behind
+        self._queues: list[ReviveQueue] = []
         self._rounds = Rounds(clock, lambda: options.broker.revive_interval, self.revive_once, "bringing messages back")
 
     def follow(self) -> None:
@@ -140,11 +135,6 @@ class PopService:
         self._limits.force_interval = broker.pop_long_polling_force_notify_interval
         self.orders.notify_when_opened = broker.enable_notify_after_pop_order_lock_release
 
-    def arrived(self, topic: str, queue_id: int, next_offset: int, tags_codes: Sequence[int]) -> None:
-        """Wake those who wait for what the store has taken."""
-        self._holds.arrived(topic, queue_id, next_offset, tags_codes)
-        self._notices.arrived(topic, queue_id, next_offset, tags_codes)
-
     def _opened(self, queue: PopQueue) -> None:
         """Messages of an ordered queue are visible again."""
         end = self._store.max_offset(queue.topic, queue.queue_id)
@@ -152,11 +142,31 @@ class PopService:
             self._holds.notify_group(queue)
             self._notices.notify_group(queue)
 
-    def begin(self, *, revive: bool) -> None:
-        """Start; `revive` is for masters."""
+    def begin(self) -> None:
+        """Start what a broker of any role does."""
         self.orders.begin()
-        if revive:
-            self._rounds.begin()
+
+    def begin_reviving(self) -> None:
+        """Bring messages back, as a master does; also after `end_reviving` has ended."""
+        broker, shared = self._options.broker, self.shared
+        shared.out.begin(shared.wall_clock_ms())
+        self._queues = [
+            ReviveQueue(
+                shared,
+                queue_id,
+                self._clock,
+                self._timer_behind,
+                drop_after_last=broker.skip_when_ck_re_put_reach_max_times,
+            )
+            for queue_id in range(broker.revive_queue_num)
+        ]
+        self._rounds.begin()
+
+    async def end_reviving(self) -> None:
+        """Bring nothing back: the master does."""
+        for queue in self._queues:
+            queue.stopped = True
+        await self._rounds.stop()
 
     def release_all(self) -> None:
         """Answer everybody who waits."""
@@ -178,6 +188,4 @@ class PopService:
     async def stop(self) -> None:
         """End a round that is under way. Called when no more requests come."""
         self.orders.stop()
-        for queue in self._queues:
-            queue.stopped = True
-        await self._rounds.stop()
+        await self.end_reviving()

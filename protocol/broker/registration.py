@@ -45,13 +45,14 @@ CHANGE_WAIT_MS = 3_000
 """Whoever changed a topic waits no longer for name servers to be told."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class BrokerAddress:
     """What a broker registers itself as."""
 
     cluster: str
     name: str
     broker_id: int
+    """Where a controller elects the master: 0 for as long as it is this broker."""
     address: str
     """`brokerIP1:listenPort`."""
     ha_server_address: str

@@ -6,6 +6,7 @@ Source: `AdminBrokerProcessor.resetOffset`, `Broker2Client.resetOffset` (5.5.0).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
@@ -45,7 +46,7 @@ class ResetOffsetHandlers:
         store: Where queues begin and end.
         reads: Reads of what may not be in memory.
         broker_name: In the queues' names.
-        is_slave: A slave's offsets are its master's.
+        is_slave: Whether it is one; a slave's offsets are its master's.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class ResetOffsetHandlers:
         reads: ColdReads,
         *,
         broker_name: str,
-        is_slave: bool,
+        is_slave: Callable[[], bool],
     ) -> None:
         self._topics = topics
         self._groups = groups
@@ -85,7 +86,7 @@ class ResetOffsetHandlers:
 
     async def _on_server(self, header: InvokeBrokerToResetOffset) -> Reply:
         topic, group = header.topic, header.group
-        if self._is_slave:
+        if self._is_slave():
             raise RequestError("Can not reset offset in slave broker")
         config = self._topics.get(topic)
         if config is None:

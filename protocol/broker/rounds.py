@@ -44,7 +44,11 @@ class Rounds:
         self._stopped = False
 
     def begin(self) -> None:
-        """Pause, then do the first round."""
+        """Pause, then do the first round; also after `stop` has ended."""
+        self._stopped = False
+        self._pause()
+
+    def _pause(self) -> None:
         self._timer = self._clock.callLater(self._pause_ms() / 1000, self._begin_round)
 
     def _begin_round(self) -> None:
@@ -59,7 +63,7 @@ class Rounds:
         for ended in on_ended:
             ended.callback(None)
         if not self._stopped:
-            self.begin()
+            self._pause()
 
     async def stop(self) -> None:
         """Begin no more rounds, and wait for the end of one that is under way."""

@@ -26,6 +26,7 @@ from rmqwire.message import encode_host
 from .delay import DelayLevels
 from .escape import escapes
 from .escape_rounds import EscapeRounds
+from .leading import Leading
 from .listening import listen_pair
 from .parts import BrokerParts
 from .replication import HaPort
@@ -74,6 +75,7 @@ class Broker:
         self.address = ""
         self.store: MessageStore
         self.parts: BrokerParts
+        self._leading: Leading
 
     async def start(self) -> None:
         """Listen, open the store, load the state, register with the name servers.
@@ -126,12 +128,12 @@ class Broker:
             await slaves.stop()
             await self._server.stop_listening()
             raise
+        self._leading = Leading(self.parts)
         self._upkeep = Upkeep(self.options, self.store, self.parts, self._server, self.run_in_thread)
         await self.parts.members.fetch()
+        self.parts.pops.begin()
         if not self.parts.send_settings.is_slave:
-            self.parts.delayed.begin()
-        self.parts.transactions.begin()
-        self.parts.pops.begin(revive=not self.parts.send_settings.is_slave)
+            self._leading.begin()
         self._upkeep.begin(self._reactor)
         self.parts.replication.start()
         self.parts.members.start()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rmqd.conf import BrokerRole
 from rmqd.protocol.clocks import wall_clock_ms
 
 from .assignment import AssignmentHandlers
@@ -38,7 +37,7 @@ def state_handlers(parts: BrokerParts, run_in_thread: RunInThread, address: str)
         run_in_thread: For reads that wait for the disk.
         address: `brokerIP1:listenPort`.
     """
-    broker, store = parts.options.broker, parts.options.store
+    broker = parts.options.broker
     reads = ColdReads(run_in_thread)
     heartbeat = HeartbeatHandlers(
         parts.consumers, parts.producers, parts.groups, parts.topics, parts.filters, wall_clock_ms
@@ -76,7 +75,7 @@ def state_handlers(parts: BrokerParts, run_in_thread: RunInThread, address: str)
             parts.store,
             reads,
             broker_name=broker.broker_name,
-            is_slave=store.broker_role is BrokerRole.SLAVE,
+            is_slave=lambda: parts.send_settings.is_slave,
         ),
         RelayHandlers(parts.consumers, parts.topics, parts.groups, parts.store, reads, broker_name=broker.broker_name),
         RuntimeInfoHandlers(

@@ -134,6 +134,11 @@ class TransactionCheck:
         self.stopped = False
         """Set to have a round end at its next pause."""
 
+    def begin(self) -> None:
+        """Read everything anew: another broker may have checked meanwhile."""
+        self._queues.clear()
+        self.stopped = False
+
     async def check(self, queue_id: int) -> None:
         """One round of one half queue.
 

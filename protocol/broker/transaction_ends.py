@@ -133,6 +133,15 @@ class EndNotes:
             del queue[int(part[:-1])]
         self._bytes -= size
 
+    def forget(self) -> None:
+        """Drop what is not written: this broker is no longer the one to write it."""
+        self._pending.clear()
+        self._bytes = 0
+        self._full = False
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
+
     def stop(self) -> None:
         """Write what is there; what cannot be written is asked for again after the next start."""
         self.write()

@@ -81,7 +81,6 @@ class Transactions:
     ) -> None:
         self._topics = topics
         self._settings = settings
-        self._send_settings = send_settings
         self._ends = EndNotes(store, settings, clock, wall_clock_ms, address.store_host, stats)
         self._listener = ProducerChecks(producers, topics, counts, address)
         self._check = TransactionCheck(
@@ -109,9 +108,15 @@ class Transactions:
         self.counts.add(topic, 1)
 
     def begin(self) -> None:
-        """Check in rounds from now on; a slave's master does it."""
-        if not self._send_settings.is_slave:
-            self._rounds.begin()
+        """Check in rounds from now on, as a master does; also after `end`."""
+        self._check.begin()
+        self._rounds.begin()
+
+    async def end(self) -> None:
+        """Check no more, and forget ends that are not written: whoever is master asks for them again."""
+        self._check.stopped = True
+        await self._rounds.stop()
+        self._ends.forget()
 
     async def check_once(self) -> None:
         """One round of every half queue."""

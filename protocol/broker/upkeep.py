@@ -74,8 +74,7 @@ class Upkeep:
         self._every(1.0, parts.stats.sample)
         self._every(CHECK_INTERVAL_S, parts.slow_groups.check)
         self._every(QUEUE_TAIL_INTERVAL_S, self._store.tick_consume_queues)
-        if not parts.send_settings.is_slave:  # a slave's master delivers
-            self._every(TICK_S, parts.delayed.tick)
+        self._every(TICK_S, parts.delayed.tick)
         self._every(store.flush_delay_offset_interval / 1000, parts.delay_offsets.tick)
         if parts.timers is not None:
             self._every(timer_service.TICK_S, parts.timers.tick)

@@ -44,7 +44,8 @@ class PopWorld:
         timers.begin()
         self.timers = timers
         self.pops = self.world.parts.pops
-        self.pops.begin(revive=True)
+        self.pops.begin()
+        self.pops.begin_reviving()
         self.peer = self.world.peer()
 
     def crash(self) -> None:

@@ -194,3 +194,21 @@ def test_the_last_record_is_found_without_reading_all(tmp_path: Path) -> None:
     with opened(tmp_path / "m", message_index_enable=False) as master:
         assert master.last_record_offset() == puts[-1].physical_offset
         assert master.last_received is None
+
+
+def test_a_slave_becomes_a_master_and_a_slave_again(tmp_path: Path) -> None:
+    with opened(tmp_path / "m") as first, opened(tmp_path / "s", slave=True) as second:
+        put_many(first, 5)
+        feed(first, second, 5000)
+        second.set_slave(False)
+        put_many(second, 5)
+        first.set_slave(True)
+        with pytest.raises(NotWritable, match="slave"):
+            put(first, b"x")
+        feed(second, first, 333)
+        same(second, first)
+        first.set_slave(False)
+        put_many(first, 5)
+        second.set_slave(True)
+        feed(first, second, 5000)
+        same(first, second)
