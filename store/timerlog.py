@@ -106,6 +106,7 @@ class TimerLog:
             OSError: they cannot be looked at.
         """
         self._files.make_directories(self.folder)
+        self._starts.clear()
         names = [name for name, is_folder in self._files.entries(self.folder) if not is_folder]
         for name in names:
             path = os.path.join(self.folder, name)

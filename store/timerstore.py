@@ -22,11 +22,12 @@ from .fdpool import ColdReader
 from .files import Files, RealFiles, remove_file
 from .timercheckpoint import TimerCheckpoint, flush_job, load_timer_checkpoint
 from .timerlog import MAGIC_DEFAULT, MAGIC_DELETE, MAGIC_ROLL, TimerLog, Unit, deletes
+from .timerprogress import DeliveredElsewhere
+from .timerrecovery import QueueState, TimerRecovery
 from .timerwheel import BLANK, SLOTS_PER_TURN, Slot, TimerWheel
 
 _BLANK_SLOTS = 60
 """So many slots less than a turn may be delivered late, so that reading never meets writing."""
-_UNKNOWN = -1
 
 
 class Entry(NamedTuple):
@@ -38,17 +39,6 @@ class Entry(NamedTuple):
     size: int
     topic_hash: int
     deletes: bool = False
-
-
-class QueueState(NamedTuple):
-    """What recovery has to know of the commit log and the timer's queue."""
-
-    min_offset: int
-    max_offset: int
-    log_end: int
-    """Of the commit log."""
-    queue_offset_of: Callable[[int, int], int | None]
-    """The queue offset of the message at a physical offset with a size; None when there is none."""
 
 
 class SlotContent(NamedTuple):
@@ -100,14 +90,22 @@ class TimerStore:
         """The next message of the timer's queue to take."""
         self.pending = 0
         """Messages in slots, less those taken back."""
+        self.follows = False
+        """Whether another broker delivers: slots are filled here and passed when they are delivered there."""
+        self.elsewhere = DeliveredElsewhere()
         self._flushing: list[tuple[int, bytes]] | None = None
         self._delivered = False
-        """Since the last flush."""
+        """Since the last flush, here or elsewhere."""
 
     # -- opening and closing -------------------------------------------------------------------------------------
 
-    def open(self, now_ms: int, queue: QueueState) -> None:
+    def open(self, now_ms: int, queue: QueueState, *, follows: bool = False) -> None:
         """Recover.
+
+        Args:
+            now_ms: The time.
+            queue: Of the timer.
+            follows: Whether another broker delivers.
 
         Raises:
             StoreDamaged: files that cannot be used as they are.
@@ -118,93 +116,69 @@ class TimerStore:
             self.checkpoint = found or TimerCheckpoint()
             self.wheel.load()
             self.log.load()
+            self.follows = follows
             self._recover(found is not None, now_ms, queue)
         except OSError as error:
             raise StoreDamaged(f"cannot open the timer: {error}", file=self.wheel.path) from error
 
     def _recover(self, known: bool, now_ms: int, queue: QueueState) -> None:
-        checkpoint, wheel, log = self.checkpoint, self.wheel, self.log
-        if checkpoint.precision_ms not in (0, self.precision_ms):
-            raise StoreDamaged(
-                f"the wheel has slots of {checkpoint.precision_ms} ms; timerPrecisionMs cannot change to"
-                f" {self.precision_ms} before all messages are delivered",
-                file=wheel.path,
-            )
-        # An official wheel may be a flush older than its log says, and that by one file at most.
-        start = checkpoint.log_end if checkpoint.complete else max(checkpoint.log_end - log.file_size, 0)
-        start -= 0 if checkpoint.complete else start % log.file_size
-        last: Unit | None = None
-        slots: dict[int, list[int]] = {}
-        for position, unit in log.recover(start, lambda unit: unit.size > 0 and unit.physical_offset < queue.log_end):
-            self._revise(slots, position, unit)
-            last = unit
-        for due_ms, (first, last_position, messages, _) in slots.items():
-            wheel.put(due_ms, first, last_position, messages)
-        complete = checkpoint.complete and log.end >= checkpoint.log_end
-        if last is None and log.end > log.begin:
-            reader = ColdReader(self._files)
-            try:
-                last = log.unit(log.last_position, reader)
-            finally:
-                reader.close()
-        offset = _UNKNOWN
-        if last is not None:
-            found = queue.queue_offset_of(last.physical_offset, last.size)
-            offset = _UNKNOWN if found is None else found + 1
-        if offset == _UNKNOWN or complete:
-            offset = max(offset, checkpoint.queue_offset)
-        self.queue_offset = min(max(offset, queue.min_offset), queue.max_offset)
+        checkpoint, wheel = self.checkpoint, self.wheel
+        recovery = TimerRecovery(self._files, wheel, self.log, checkpoint)
+        self.queue_offset = recovery.queue_offset(queue)
         now_floor = wheel.floor(now_ms)
         self.write_ms = now_floor
         oldest = now_floor - self._turn_ms + _BLANK_SLOTS * self.precision_ms
-        # Without anything to look back for, a new timer begins now.
-        self.read_ms = max(checkpoint.read_ms, oldest) if known or log.end > log.begin else now_floor
-        self._repair_lost()
+        # Without anything to look back for, a new timer begins now; where its master is, a follower is told.
+        looks_back = known or self.log.end > self.log.begin or self.follows
+        self.read_ms = max(checkpoint.read_ms, oldest) if looks_back else now_floor
+        if self.follows:
+            self.write_ms = self.read_ms
+        self.elsewhere = DeliveredElsewhere(checkpoint.master_queue_offset, checkpoint.read_ms)
+        recovery.repair_lost(self.read_ms)
         self.pending = sum(slot.messages for slot in wheel.slots_from(self.read_ms))
-
-    def _revise(self, slots: dict[int, list[int]], position: int, unit: Unit) -> None:
-        """Have a slot know a unit of the log that may have been written after it.
-
-        Args:
-            slots: by time: first and last position, messages, and the last position that the wheel knew.
-            position, unit: of the log, in ascending order.
-        """
-        due_ms = self.wheel.floor(unit.due_ms)
-        entry = slots.get(due_ms)
-        if entry is None:
-            slot = self.wheel.slot(due_ms)
-            entry = (
-                [position, position, 0, BLANK] if slot is None else [slot.first, slot.last, slot.messages, slot.last]
-            )
-            slots[due_ms] = entry
-        entry[1] = position
-        if position > entry[3]:
-            entry[2] += _change(unit)
-
-    def _repair_lost(self) -> None:
-        """Correct slots that point behind the end of the log: the machine crashed and the log lost its end."""
-        log = self.log
-        lost = {slot.time_ms: slot for slot in self.wheel.slots_from(self.read_ms) if slot.last >= log.end}
-        if not lost:
-            return
-        kept: dict[int, tuple[int, int, int]] = {}
-        begin = min(slot.first for slot in lost.values())
-        if begin < log.end:
-            for position, unit in log.recover(max(begin, log.begin), lambda _: True):
-                due_ms = self.wheel.floor(unit.due_ms)
-                if due_ms in lost:
-                    first, _, count = kept.get(due_ms, (position, 0, 0))
-                    kept[due_ms] = (first, position, count + _change(unit))
-        for due_ms in lost:
-            if due_ms in kept:
-                self.wheel.put(due_ms, *kept[due_ms])
-            else:
-                self.wheel.clear(due_ms)
 
     def close(self) -> None:
         """Let go of the files as they are; `flush_plan` makes them durable before."""
         self.log.close()
         self.wheel.close()
+
+    # -- whose turn it is to deliver ---------------------------------------------------------------------------------
+
+    def delivered_elsewhere(self, by: TimerCheckpoint) -> None:
+        """Take how far another broker has delivered. A follower passes the slots; others look at each message."""
+        read_ms = self.wheel.floor(by.read_ms)
+        before = self.elsewhere
+        self.elsewhere = before.joined(DeliveredElsewhere(by.master_queue_offset, read_ms))
+        if self.elsewhere.queue_offset > before.queue_offset or not self.follows:
+            self._delivered = True
+        self.checkpoint = replace(
+            self.checkpoint,
+            state_version=by.state_version,
+            version_timestamp=by.version_timestamp,
+            version_counter=by.version_counter,
+        )
+        if self.follows and read_ms > self.read_ms:
+            passed = [slot.messages for slot in self.wheel.slots_from(self.read_ms) if slot.time_ms < read_ms]
+            self.pending -= sum(passed)
+            self._delivered = self._delivered or bool(passed)
+            self.read_ms = self.write_ms = read_ms
+
+    def lead(self, now_ms: int) -> None:
+        """Deliver from now on."""
+        self.follows = False
+        now_floor = self.wheel.floor(now_ms)
+        oldest = min((slot.time_ms for slot in self.wheel.slots_from(self.read_ms)), default=now_floor)
+        self.read_ms = max(self.read_ms, min(oldest, now_floor))
+        self.move_write_time(now_ms)
+
+    def follow(self) -> None:
+        """Leave it to another broker from now on."""
+        self.follows = True
+        self.write_ms = self.read_ms
+
+    def is_delivered(self, queue_offset: int, due_ms: int) -> bool:
+        """Whether a message of the queue was delivered by another broker."""
+        return self.elsewhere.has(queue_offset, self.wheel.floor(due_ms))
 
     # -- taking messages -----------------------------------------------------------------------------------------
 
@@ -331,11 +305,15 @@ class TimerStore:
 
     def current(self) -> TimerCheckpoint:
         """How far it has come, on disk or not."""
+        read_ms, other = self.read_ms, self.elsewhere
+        if self.queue_offset < other.queue_offset:
+            # What is not taken yet is told apart by the other's time, also after a crash.
+            read_ms = min(read_ms, other.read_ms)
         return replace(
             self.checkpoint,
-            read_ms=self.read_ms,
+            read_ms=read_ms,
             queue_offset=self.queue_offset,
-            master_queue_offset=self.queue_offset,
+            master_queue_offset=max(self.queue_offset, other.queue_offset),
         )
 
     def flush_plan(self, now_ms: int) -> Callable[[], TimerCheckpoint] | None:
@@ -348,7 +326,7 @@ class TimerStore:
             return None
         old = self.checkpoint
         new = replace(self.current(), log_end=self.log.end, complete=True, precision_ms=self.precision_ms)
-        if (new.read_ms, new.queue_offset) != (old.read_ms, old.queue_offset):
+        if (new.read_ms, new.queue_offset) != (old.read_ms, old.queue_offset) and not self.follows:
             new = replace(new, version_counter=old.version_counter + 1, version_timestamp=now_ms)
         self._delivered = False
         pages = self._flushing = self.wheel.take_dirty()
@@ -392,7 +370,3 @@ class TimerStore:
                 raise StoreError(f"an old timer log cannot be deleted: {error}", file=self.log.folder) from error
 
         return run
-
-
-def _change(unit: Unit) -> int:
-    return -1 if unit.magic & MAGIC_DELETE else 1

@@ -71,6 +71,10 @@ class TimerWheel:
             StoreDamaged: it has another length.
             OSError: it cannot be read or made.
         """
+        if self._memory.closed:
+            self._memory = mmap.mmap(-1, self.size_bytes)
+            self._used.clear()
+            self._dirty.clear()
         files = self._files
         fd = files.open(self.path, create=True)
         try:
@@ -98,7 +102,7 @@ class TimerWheel:
             files.close(fd)
 
     def close(self) -> None:
-        """Let go of the memory."""
+        """Let go of the memory; `load` takes it again."""
         self._memory.close()
 
     def floor(self, time_ms: int) -> int:

@@ -27,6 +27,7 @@ from rmqwire.requests.send import SendMessageV2
 from .delay import DELAY, REAL_TOPIC, SCHEDULE_TOPIC
 from .escape_halves import EscapedHalves
 from .escape_rounds import EscapeRounds
+from .escape_timers import EscapedTimerPuts, EscapedTimers
 from .names import PERM_WRITE, TRANS_HALF_TOPIC
 
 if TYPE_CHECKING:
@@ -237,7 +238,7 @@ def escapes(
         parts.client,
         parts.reactor,
     )
-    return [
+    services: list[EscapeRounds] = [
         EscapedDelays(
             parts.store,
             levels,
@@ -259,3 +260,7 @@ def escapes(
             run_in_thread,
         ),
     ]
+    if parts.timers is not None:
+        puts = EscapedTimerPuts(escape, wall_clock_ms)
+        services.append(EscapedTimers(parts.timers, puts, lambda: parts.members.acting, parts.reactor))
+    return services

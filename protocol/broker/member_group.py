@@ -24,13 +24,18 @@ from rmqd.protocol.replies import Reply, Result
 from rmqwire.bodies import DataVersion, GetBrokerMemberGroupResponseBody, TopicRouteData
 from rmqwire.codes import ResponseCode
 from rmqwire.errors import WireError
-from rmqwire.requests.ha import ExchangeBrokerHaInfo, ExchangeBrokerHaInfoReply, NotifyMinBrokerIdChange
+from rmqwire.requests.ha import (
+    ExchangeBrokerHaInfo,
+    ExchangeBrokerHaInfoReply,
+    GetTimerCheckPoint,
+    NotifyMinBrokerIdChange,
+)
 from rmqwire.requests.offset import GetAllConsumerOffset, GetAllDelayOffset
 from rmqwire.requests.register import GetBrokerMemberGroup
 from rmqwire.requests.route import GetRouteInfoByTopic
 
 from .names import SYNC_BROKER_MEMBER_PREFIX
-from .slave_sync import tree_of
+from .slave_sync import positions_of, tree_of
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
@@ -46,6 +51,7 @@ if TYPE_CHECKING:
     from .parts import BrokerParts
     from .registration import BrokerAddress
     from .replication import Replication
+    from .timer_service import TimerService
 
 _log = Logger()
 
@@ -89,7 +95,7 @@ class MemberGroup:
         client: Asks.
         clock: For the period.
         replication: Told of a master that left or came back.
-        offsets, delay_offsets: What a master fetches from its slaves.
+        offsets, delay_offsets, timers: What a master fetches from its slaves.
 
     Attributes:
         smallest: The smallest id in the group, as known.
@@ -106,6 +112,7 @@ class MemberGroup:
         replication: Replication,
         offsets: ConsumerOffsets,
         delay_offsets: DelayOffsets,
+        timers: TimerService | None,
     ) -> None:
         self._broker = broker
         self._settings = settings
@@ -115,6 +122,7 @@ class MemberGroup:
         self._replication = replication
         self._offsets = offsets
         self._delay_offsets = delay_offsets
+        self._timers = timers
         self.smallest = MASTER_ID
         self.acting = False
         self._looking: Deferred[Any] | None = None
@@ -277,6 +285,18 @@ class MemberGroup:
         if delays and _order(self._delay_offsets.data_version, delays) <= 0:
             self._delay_offsets.copy_from(delays)
             _log.info("progress of delay levels is that of slave {slave}", slave=slave)
+        if self._timers is not None:
+            await self._fetch_positions(slave, self._timers)
+
+    async def _fetch_positions(self, slave: str, timers: TimerService) -> None:
+        answer = await self._client.call(slave, GetTimerCheckPoint(), timeout_ms=TIMEOUT_MS)
+        if answer.code != ResponseCode.SUCCESS:
+            _log.info("slave {slave} has no timer: {remark}", slave=slave, remark=answer.remark)
+            return
+        by, own = positions_of(answer.body), timers.files.current()
+        ahead = (by.state_version, by.version_counter) >= (own.state_version, own.version_counter)
+        if ahead and timers.delivered_elsewhere(by):
+            _log.info("progress of the timer is that of slave {slave}", slave=slave)
 
     def _take_offsets(self, tree: dict[str, Any], *, further: bool) -> None:
         before = {key: dict(queues) for key, queues in self._offsets.table.items()} if further else {}
@@ -350,4 +370,5 @@ def member_group(parts: BrokerParts) -> MemberGroup:
         parts.replication,
         parts.offsets,
         parts.delay_offsets,
+        parts.timers,
     )

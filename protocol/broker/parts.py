@@ -222,7 +222,7 @@ class BrokerParts:
             broker_permission=broker.broker_permission,
         )
         if self.send_settings.is_slave:
-            self.replication.sync = slave_sync(self, run_in_thread)
+            self.replication.sync = slave_sync(self)
         self.send_runs: SendRuns | None = None
         """What serves usual sends, where it was built."""
         self.handlers = self._handlers(address)

@@ -108,8 +108,8 @@ class Broker:
                 self.parts = BrokerParts(
                     self.options, self.store, self._reactor, self.run_in_thread, self.address, levels
                 )
-                if self.parts.timers is not None and not self.parts.send_settings.is_slave:
-                    self.parts.timers.begin()
+                if self.parts.timers is not None:
+                    self.parts.timers.begin(leads=not self.parts.send_settings.is_slave)
                 self.parts.replication.serve(slaves)
                 main.dispatcher = Dispatcher(
                     Role.BROKER,

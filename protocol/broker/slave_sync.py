@@ -7,7 +7,7 @@ failure is logged once, until it is another one. Source: `SlaveSynchronize` (5.3
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
@@ -16,8 +16,7 @@ from twisted.logger import Logger
 
 from rmqd.protocol.remoting import PeerError
 from rmqd.store.errors import StoreError
-from rmqd.store.files import RealFiles
-from rmqd.store.timercheckpoint import TimerCheckpoint, load_timer_checkpoint, save_timer_checkpoint
+from rmqd.store.timercheckpoint import TimerCheckpoint
 from rmqwire.codes import ResponseCode
 from rmqwire.dialect import loads
 from rmqwire.errors import MalformedBody, WireError
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from rmqwire.declare import Header
 
     from .parts import BrokerParts
+    from .timer_service import TimerService
 
 _log = Logger()
 
@@ -136,13 +136,8 @@ def tree_of(body: bytes) -> dict[str, Any]:
     return tree
 
 
-def slave_sync(parts: BrokerParts, run_in_thread: Callable[..., Deferred[Any]]) -> SlaveSync:
-    """Make the copying of a slave.
-
-    Args:
-        parts: What is copied to.
-        run_in_thread: Writes the timer's checkpoint.
-    """
+def slave_sync(parts: BrokerParts) -> SlaveSync:
+    """Make the copying of a slave from its parts."""
 
     def taking(copy_from: Callable[[dict[str, Any]], object]) -> Take:
         def take(body: bytes) -> None:
@@ -161,43 +156,30 @@ def slave_sync(parts: BrokerParts, run_in_thread: Callable[..., Deferred[Any]]) 
         requests.append(("message request modes", GetAllMessageRequestMode(), taking(parts.modes.copy_from)))
         if parts.timers is not None:
             requests.append(("timer counts", GetTimerMetrics(), taking(parts.timers.counts.copy_from)))
-            path = Path(parts.options.store.store_path_root_dir) / "config" / "timercheck"
-            requests.append(
-                ("timer positions", GetTimerCheckPoint(), lambda body: run_in_thread(save_positions, path, body))
-            )
+            requests.append(("timer positions", GetTimerCheckPoint(), partial(take_positions, parts.timers)))
     return SlaveSync(parts.client, requests, parts.reactor)
+
+
+def take_positions(timers: TimerService, body: bytes) -> None:
+    """Note how far the master's timer is, unless this slave delivers in its place.
+
+    Raises:
+        MalformedBody: The answer is too short.
+    """
+    if timers.follows:
+        timers.delivered_elsewhere(positions_of(body))
 
 
 _POSITIONS_MIN_BYTES = 32
 """What the first versions with a timer send: four numbers."""
 
 
-def save_positions(path: Path, body: bytes) -> None:
-    """Note how far the master's timer is in the checkpoint of our own; waits for the disk.
+def positions_of(body: bytes) -> TimerCheckpoint:
+    """Read the answer to a request for a timer's positions.
 
     Raises:
         MalformedBody: The answer is too short.
-        StoreError: The file cannot be written.
     """
     if len(body) < _POSITIONS_MIN_BYTES:
         raise MalformedBody(f"a timer's positions of {len(body)} bytes")
-    files, master = RealFiles(), TimerCheckpoint.decode(body)
-    try:
-        own = load_timer_checkpoint(files, str(path)) or TimerCheckpoint()
-        files.make_directories(str(path.parent))
-        save_timer_checkpoint(
-            files,
-            str(path),
-            TimerCheckpoint(
-                read_ms=master.read_ms,
-                log_end=own.log_end,
-                queue_offset=own.queue_offset,
-                master_queue_offset=master.queue_offset,
-                state_version=master.state_version,
-                version_timestamp=master.version_timestamp,
-                version_counter=master.version_counter,
-                precision_ms=own.precision_ms,
-            ),
-        )
-    except OSError as cause:
-        raise StoreError(f"cannot write: {cause.strerror}", file=str(path)) from cause
+    return TimerCheckpoint.decode(body)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rmqd.store.timerstore import SlotContent, TimerStore
     from rmqd.store.timerwheel import Slot
 
-    from .timer_messages import TimerPuts
+    from .timer_messages import Put, Puts
     from .topic_counts import TopicCounts
 
 _log = Logger()
@@ -60,6 +60,7 @@ class TimerDelivery:
         run_in_thread: Reads.
 
     Attributes:
+        puts: Where messages go.
         delivered: How many messages left the wheel, since the start.
     """
 
@@ -67,13 +68,13 @@ class TimerDelivery:
         self,
         store: MessageStore,
         files: TimerStore,
-        puts: TimerPuts,
+        puts: Puts,
         counts: TopicCounts,
         run_in_thread: Callable[..., Deferred[Any]],
     ) -> None:
         self._store = store
         self._files = files
-        self._puts = puts
+        self.puts = puts
         self._counts = counts
         self._run_in_thread = run_in_thread
         self._due: _DueSlot | None = None
@@ -93,10 +94,14 @@ class TimerDelivery:
             due = self._due = await self._run_in_thread(self._open, slot)
         elif not due.batch:
             due.batch = await self._run_in_thread(self._next_batch, due.content)
-        self._deliver(due)
+        await self._deliver(due)
         if not due.content.positions:
             self._end(due)
         return self._files.read_ms < self._files.write_ms
+
+    def let_go(self) -> None:
+        """Forget the slot that is being delivered; another broker goes on with it."""
+        self._due = None
 
     def _open(self, slot: Slot) -> _DueSlot:
         """Find out what is in a slot, and read the first batch. In a thread."""
@@ -130,19 +135,21 @@ class TimerDelivery:
             batch.append((unit, record))
         return batch
 
-    def _deliver(self, due: _DueSlot) -> None:
-        puts: list[tuple[TimerMessage, int, bool]] = []
+    async def _deliver(self, due: _DueSlot) -> None:
+        puts: list[Put] = []
         ends: list[int] = []
         """By put: how many of the batch are done with it."""
         for number, (unit, record) in enumerate(due.batch, 1):
             message = _message(unit, record)
             if unit is None or message is None:
                 continue
+            if self._files.is_delivered(message.queue_offset, due.slot.time_ms):
+                continue
             if not unit.rolls and due.takes_back and self._taken_back(due, message):
                 continue
             puts.append((message, unit.write_ms, unit.rolls))
             ends.append(number)
-        done, failed = self._puts.stage_all(puts)
+        done, failed = await self.puts.put_all(puts)
         for message, _, _ in puts[:done]:
             if message.counts:
                 self._counts.add(message.topic, -1)

@@ -5,8 +5,8 @@ Source: `TimerMessageStore.convert`, `doPut` (5.5.0).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
 
 from twisted.logger import Logger
 
@@ -74,8 +74,34 @@ class TimerMessage:
         return self.properties.get(ENQUEUE_MS) != str(NEVER_ENQUEUED_MS)
 
 
+class NotPut(Exception):
+    """A message can go nowhere now; it is to be tried again."""
+
+
+Put = tuple[TimerMessage, int, bool]
+"""A message, the time when the timer took it, and whether it is not due yet and goes behind the others in the timer's
+queue once more."""
+
+
+class Puts(Protocol):
+    """Where timer messages go.
+
+    Attributes:
+        log_end: The end of what was stored here.
+    """
+
+    log_end: int
+
+    async def put_all(self, puts: list[Put]) -> tuple[int, StoreError | NotPut | None]:
+        """Put messages, in order.
+
+        Returns:
+            How many are done with, stored or impossible to store, and why the next is not, when it is not.
+        """
+
+
 class TimerPuts:
-    """Stages timer messages.
+    """Stores timer messages.
 
     Args:
         store: Where to.
@@ -92,17 +118,8 @@ class TimerPuts:
         self._wall_clock_ms = wall_clock_ms
         self.log_end = 0
 
-    def stage_all(self, puts: Iterable[tuple[TimerMessage, int, bool]]) -> tuple[int, StoreError | None]:
-        """Store messages, outside of the dispatcher's turn.
-
-        Args:
-            puts: Each with the time when the timer took it, and whether it is not due yet and goes behind the others
-                in the timer's queue once more.
-
-        Returns:
-            How many are done with, stored or impossible to store, and why the next is not, when it is not. When the
-            commit fails that is all of them.
-        """
+    async def put_all(self, puts: list[Put]) -> tuple[int, StoreError | NotPut | None]:
+        """Store messages, outside of the dispatcher's turn. When the commit fails none of them is done with."""
         done = 0
         failed: StoreError | None = None
         for message, enqueued_ms, again in puts:
@@ -121,12 +138,8 @@ class TimerPuts:
         return done, failed
 
     def _stage(self, message: TimerMessage, enqueued_ms: int, again: bool) -> None:
-        properties = {**message.properties, ENQUEUE_MS: str(enqueued_ms), DEQUEUE_MS: str(self._wall_clock_ms())}
-        topic, queue_id = message.topic, message.queue_id
-        if again:
-            times = java_long(properties.get(ROLL_TIMES)) or 0
-            properties[ROLL_TIMES] = str(times + 1)
-            topic, queue_id = TIMER_TOPIC, 0
+        topic, properties = as_put(message, enqueued_ms, again, self._wall_clock_ms())
+        queue_id = 0 if again else message.queue_id
         stored = message.stored
         put = self._store.stage(
             topic,
@@ -143,3 +156,13 @@ class TimerPuts:
         )
         self.log_end = put.physical_offset + put.size
         self._stats.put(topic, 1, put.size)
+
+
+def as_put(message: TimerMessage, enqueued_ms: int, again: bool, now_ms: int) -> tuple[str, dict[str, str]]:
+    """The topic and the properties that a message is put with."""
+    properties = {**message.properties, ENQUEUE_MS: str(enqueued_ms), DEQUEUE_MS: str(now_ms)}
+    if not again:
+        return message.topic, properties
+    times = java_long(properties.get(ROLL_TIMES)) or 0
+    properties[ROLL_TIMES] = str(times + 1)
+    return TIMER_TOPIC, properties

@@ -3,6 +3,8 @@
 Nothing per message stays in memory: what waits is in the wheel, the timer's log and the commit log. One piece of work
 at a time; each ends in milliseconds, so that other requests are served between two of them.
 
+A slave's timer follows that of its master: it takes what the master has taken, and delivers nothing.
+
 Source: `TimerMessageStore` and its services (5.5.0).
 """
 
@@ -15,23 +17,26 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from rmqd.store.errors import StoreError
-from rmqd.store.timerstore import QueueState, TimerStore
+from rmqd.store.timerrecovery import QueueState
+from rmqd.store.timerstore import TimerStore
 from rmqwire.codes import ResponseCode
 from rmqwire.errors import MalformedMessage
 from rmqwire.message import decode_record
 
 from .names import TIMER_TOPIC
 from .timer_delivery import TimerDelivery
-from .timer_messages import TimerPuts
+from .timer_messages import NotPut, TimerPuts
 from .timer_taking import TimerTaking
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
 
     from rmqd.store.messagestore import MessageStore
+    from rmqd.store.timercheckpoint import TimerCheckpoint
 
     from .stats import BrokerStats
     from .timer import TimerSettings
+    from .timer_messages import Puts
     from .topic_counts import TopicCounts
 
 _log = Logger()
@@ -85,13 +90,18 @@ class TimerService:
         self._jobs: dict[str, list[Deferred[None]]] = {}
         """By what is under way: who waits for its end."""
         self._wait_until_s = 0.0
+        self._problem = ""
+        """As it was logged last."""
         self._sampled = (0.0, 0, 0)
         self._rates = (0.0, 0.0)
 
     # -- by the clock --------------------------------------------------------------------------------------------
 
-    def begin(self) -> None:
+    def begin(self, *, leads: bool = True) -> None:
         """Recover, which waits for the disk, and serve.
+
+        Args:
+            leads: Whether to deliver; otherwise what a master delivers is followed.
 
         Raises:
             StoreError: The files cannot be used.
@@ -105,6 +115,7 @@ class TimerService:
                 store.max_physical_offset,
                 self._queue_offset_of,
             ),
+            follows=not leads,
         )
         self._opened = self.running = True
         _log.info(
@@ -140,13 +151,58 @@ class TimerService:
         """Delete files of the timer's log that are not needed any more."""
         self._start("clean", self._clean)
 
+    # -- whose turn it is to deliver --------------------------------------------------------------------------------
+
+    async def lead(self, puts: Puts | None = None) -> None:
+        """Deliver from now on, from where the master was.
+
+        Args:
+            puts: Where to; into this broker's own log if left out.
+        """
+        await self._pause()
+        self._taking.puts = self._delivery.puts = puts if puts is not None else self._puts
+        self.files.lead(self._wall_clock_ms())
+        self.running = self._opened
+        _log.info("timer: delivers what is due from {read_ms} on", read_ms=self.files.read_ms)
+
+    async def follow(self) -> None:
+        """Leave the delivery to a master from now on.
+
+        Call it after the log was cut to what the master has: the files are opened anew.
+
+        Raises:
+            StoreError: The files cannot be used.
+        """
+        await self._pause()
+        await self._close()
+        self.begin(leads=False)
+
+    def delivered_elsewhere(self, by: TimerCheckpoint) -> bool:
+        """Take how far the timer of the master has come, or that of a slave that stood in; False if there is none."""
+        if self._opened:
+            self.files.delivered_elsewhere(by)
+        return self._opened
+
+    @property
+    def follows(self) -> bool:
+        """Whether another broker delivers."""
+        return self.files.follows
+
     async def stop(self) -> None:
         """Stop, wait for what is under way, and write everything down. Called when no more requests come."""
+        await self._pause()
+        await self._close()
+        await self.counts.saved()
+
+    async def _pause(self) -> None:
         self.running = False
         for waiting in list(self._jobs.values()):
             ended: Deferred[None] = Deferred()
             waiting.append(ended)
             await ended
+        self._delivery.let_go()
+
+    async def _close(self) -> None:
         if self._opened:
             try:
                 await self._flush()
@@ -154,7 +210,6 @@ class TimerService:
                 _log.error("timer: {cause}", cause=cause)
             self._opened = False
             self.files.close()
-        await self.counts.saved()
 
     def _start(self, name: str, job: Callable[[], Any]) -> None:
         if not self.running or name in self._jobs:
@@ -166,8 +221,10 @@ class TimerService:
 
     def _failed(self, name: str, failure: Any) -> None:
         self._wait_until_s = self._clock.seconds() + _RETRY_AFTER_S
-        if failure.check(StoreError):
-            _log.error("timer: {cause}", cause=failure.value)
+        if failure.check(StoreError, NotPut):
+            if str(failure.value) != self._problem:
+                self._problem = str(failure.value)
+                _log.error("timer: {cause}", cause=failure.value)
         else:
             _log.failure("timer: {name} failed", failure, name=name)
 
@@ -179,12 +236,13 @@ class TimerService:
         more = True
         while more and self.running:
             more = not self._settings.stop_enqueue and await self._taking.some()
-            if self.running:
+            if self.running and not self.files.follows:
                 more = await self._delivery.some() or more
             if more:
                 turn: Deferred[None] = Deferred()
                 self._clock.callLater(0, turn.callback, None)
                 await turn
+        self._problem = ""
 
     async def _flush(self) -> None:
         plan = self.files.flush_plan(self._wall_clock_ms())

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rmqd.store.messagestore import MessageStore
     from rmqd.store.timerstore import TimerStore
 
-    from .timer_messages import TimerPuts
+    from .timer_messages import Put, Puts
     from .topic_counts import TopicCounts
 
 _log = Logger()
@@ -47,6 +47,7 @@ class TimerTaking:
         run_in_thread: Reads what is not in memory.
 
     Attributes:
+        puts: Where messages go that are late.
         taken: How many, since the start.
         log_end: The end of the records of what was taken.
     """
@@ -55,14 +56,14 @@ class TimerTaking:
         self,
         store: MessageStore,
         files: TimerStore,
-        puts: TimerPuts,
+        puts: Puts,
         counts: TopicCounts,
         wall_clock_ms: Callable[[], int],
         run_in_thread: Callable[..., Deferred[Any]],
     ) -> None:
         self._store = store
         self._files = files
-        self._puts = puts
+        self.puts = puts
         self._counts = counts
         self._wall_clock_ms = wall_clock_ms
         self._run_in_thread = run_in_thread
@@ -71,8 +72,9 @@ class TimerTaking:
 
     @property
     def behind(self) -> int:
-        """How many messages wait in the queue."""
-        return max(0, self._store.max_offset(TIMER_TOPIC, 0) - self._files.queue_offset)
+        """How many messages wait in the queue; those that its master has not taken are not for a follower."""
+        files, end = self._files, self._store.max_offset(TIMER_TOPIC, 0)
+        return max(0, (min(end, files.elsewhere.queue_offset) if files.follows else end) - files.queue_offset)
 
     async def some(self) -> bool:
         """Take a batch; tell whether there may be more.
@@ -81,7 +83,7 @@ class TimerTaking:
             StoreError: What was not taken is to be tried again.
         """
         files = self._files
-        files.move_write_time(self._wall_clock_ms())
+        self._move_write_time()
         if not self.behind:
             return False
         first = self._store.min_offset(TIMER_TOPIC, 0)
@@ -93,34 +95,40 @@ class TimerTaking:
             found = self._read(offset, allow_cold=False)
         except ColdRead:
             found = await self._run_in_thread(self._read, offset, allow_cold=True)
-            files.move_write_time(self._wall_clock_ms())
+            self._move_write_time()
         if not found:
             raise StoreError(f"the timer's queue has no units at {offset}, {self.behind} before its end")
-        self._take(found)
+        await self._take(found)
         return self.behind > 0
+
+    def _move_write_time(self) -> None:
+        if not self._files.follows:
+            self._files.move_write_time(self._wall_clock_ms())
 
     def _read(self, offset: int, *, allow_cold: bool) -> list[Found]:
         """Records from an offset of the queue on, as (position, size, record, or None where there is none any more)."""
         units = self._store.queue_units(TIMER_TOPIC, 0, offset, BATCH, allow_cold=allow_cold) or []
         found: list[Found] = []
         total = 0
-        for position, size, _ in units:
+        for position, size, _ in units[: self.behind]:
             total += size
             if found and total > _BATCH_BYTES:
                 break
             found.append((position, size, self._store.read_record(position, size, allow_cold=allow_cold)))
         return found
 
-    def _take(self, found: list[Found]) -> None:
+    async def _take(self, found: list[Found]) -> None:
         """Take them in runs of the same kind: each is done with, or fails, as a whole."""
         entries: list[tuple[Entry, str]] = []
         late: list[TimerMessage] = []
         left_out = 0
         for position, size, record in found:
             message = _message(position, record)
-            is_late = message is not None and message.due_ms < self._files.write_ms
+            if message is not None and self._files.is_delivered(message.queue_offset, message.due_ms):
+                message = None
+            is_late = message is not None and message.due_ms < self._files.write_ms and not self._files.follows
             if late and not is_late:
-                left_out = self._put_late(late, left_out)
+                left_out = await self._put_late(late, left_out)
                 late = []
             elif entries and is_late:
                 left_out = self._put_in_slots(entries, left_out)
@@ -134,17 +142,19 @@ class TimerTaking:
             else:
                 deletes = message.delete_key is not None
                 topic_hash = java_string_hash(message.topic)
-                entries.append((Entry(message.due_ms, position, size, topic_hash, deletes), message.topic))
+                due_ms = max(message.due_ms, self._files.write_ms)
+                entries.append((Entry(due_ms, position, size, topic_hash, deletes), message.topic))
             self.log_end = position + size
         if late:
-            self._put_late(late, left_out)
+            await self._put_late(late, left_out)
         elif entries:
             self._put_in_slots(entries, left_out)
         else:
             self._advance(0, left_out)
 
-    def _put_late(self, messages: list[TimerMessage], left_out: int) -> int:
-        done, failed = self._puts.stage_all((message, NEVER_ENQUEUED_MS, False) for message in messages)
+    async def _put_late(self, messages: list[TimerMessage], left_out: int) -> int:
+        puts: list[Put] = [(message, NEVER_ENQUEUED_MS, False) for message in messages]
+        done, failed = await self.puts.put_all(puts)
         if failed is not None:
             self._advance(done, 0)
             raise failed
@@ -152,8 +162,9 @@ class TimerTaking:
 
     def _put_in_slots(self, entries: list[tuple[Entry, str]], left_out: int) -> int:
         self._files.enqueue([entry for entry, _ in entries])
-        for entry, topic in entries:
-            self._counts.add(topic, -1 if entry.deletes else 1)
+        if not self._files.follows:  # whose counts are copied
+            for entry, topic in entries:
+                self._counts.add(topic, -1 if entry.deletes else 1)
         return self._advance(len(entries), left_out)
 
     def _advance(self, done: int, left_out: int) -> int:

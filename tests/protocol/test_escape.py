@@ -9,11 +9,12 @@ import pytest
 from protocol.fakes import BrokerWorld, at_once
 from protocol.namesrv_wiring import topic
 from protocol.test_member_group import NAME_SERVER, Member
+from twisted.internet.defer import Deferred
 
 from rmqd.protocol.broker import escape as escape_module
 from rmqd.protocol.broker.delay import SCHEDULE_TOPIC, DelayLevels
 from rmqd.protocol.broker.escape import escapes
-from rmqd.protocol.broker.names import TRANS_HALF_TOPIC, TRANS_OP_HALF_TOPIC
+from rmqd.protocol.broker.names import TIMER_TOPIC, TRANS_HALF_TOPIC, TRANS_OP_HALF_TOPIC
 from rmqd.protocol.clocks import wall_clock_ms
 from rmqd.store.reading import GetStatus
 from rmqwire.bodies import TopicConfig
@@ -202,3 +203,62 @@ def test_both_options_are_needed(tmp_path: Path, off: str) -> None:
     )
     assert escapes(slave.parts, DelayLevels("1s"), lambda: 0, at_once) == []
     slave.close()
+
+
+class TestTimer:
+    """Messages of the timer."""
+
+    @pytest.fixture
+    def timed(self, tmp_path: Path) -> Iterator[Scene]:
+        scene = Scene(tmp_path)
+        timers = scene.slave.parts.timers
+        assert timers is not None
+        timers.begin(leads=False)
+        yield scene
+        stopped = Deferred.fromCoroutine(timers.stop())
+        assert stopped.called
+        scene.close()
+
+    @staticmethod
+    def put(scene: Scene, body: bytes, delay_ms: int) -> None:
+        due_ms = (wall_clock_ms() + delay_ms) // 1000 * 1000
+        properties = {"TIMER_OUT_MS": str(due_ms), "REAL_TOPIC": "T", "REAL_QID": "7", "KEYS": "k"}
+        scene.stage(TIMER_TOPIC, 0, body, {**properties, "TIMER_DELAY_MS": str(delay_ms)})
+
+    @staticmethod
+    def tick(scene: Scene) -> None:
+        scene.pass_s(0.5)
+        timers = scene.slave.parts.timers
+        assert timers is not None
+        for _ in range(20):
+            timers.tick()
+            scene.pass_s(0.25)
+
+    def test_what_is_due_goes_to_another_master_once(self, timed: Scene) -> None:
+        """What is not due stays, and so does the slave's log."""
+        self.put(timed, b"due", -5_000)
+        self.put(timed, b"far", 3_600_000)
+        end = timed.slave.store.max_physical_offset
+        self.tick(timed)
+        [message] = timed.delivered()
+        properties = decode_properties(message.properties)
+        assert (message.body, properties["KEYS"]) == (b"due", "k")
+        timers = timed.slave.parts.timers
+        assert timers is not None
+        assert (timers.files.pending, timers.files.queue_offset) == (1, 2)
+        assert timed.slave.store.max_physical_offset == end
+        timed.slave.parts.members.acting = False
+        self.tick(timed)
+        assert timers.follows
+        self.put(timed, b"more", -5_000)
+        self.tick(timed)
+        assert len(timed.delivered()) == 1
+
+    def test_a_message_waits_while_nobody_takes_it(self, timed: Scene) -> None:
+        timed.slave.network.servers.pop(OTHER)
+        self.put(timed, b"due", -5_000)
+        self.tick(timed)
+        assert timed.delivered() == []
+        timed.slave.network.servers[OTHER] = timed.other.dispatcher
+        self.tick(timed)
+        assert [each.body for each in timed.delivered()] == [b"due"]

@@ -179,6 +179,20 @@ class TestFetching:
         assert master.parts.delay_offsets.get(2) == 5
         assert other.parts.replication.master == MASTER
 
+    def test_progress_of_the_timer(self, master: Member, other: BrokerWorld) -> None:
+        """What the slave delivered is not delivered again."""
+        timers, of_slave = master.parts.timers, other.parts.timers
+        assert timers is not None
+        assert of_slave is not None
+        of_slave.begin()
+        of_slave.files.queue_offset, read_ms = 5, of_slave.files.read_ms
+        timers.begin()
+        self.link(master)
+        assert self.fetched(master) == [None]
+        assert timers.files.elsewhere == (5, read_ms)
+        for each in (timers, of_slave):
+            each.files.close()
+
     def test_a_slave_that_was_told_something_else(self, master: Member, other: BrokerWorld) -> None:
         """Of two versions the later counts, even where an offset was set back; the earlier does not."""
         master.parts.offsets.commit("G", "T", 0, 50)

@@ -16,8 +16,6 @@ from rmqd.protocol.broker.registration import MasterAddresses
 from rmqd.protocol.broker.slave_sync import SlaveSync, slave_sync
 from rmqd.protocol.client import RemotingClient
 from rmqd.protocol.dispatch import Dispatcher
-from rmqd.store.files import RealFiles
-from rmqd.store.timercheckpoint import load_timer_checkpoint
 from rmqwire.bodies import HARuntimeInfo, SetMessageRequestModeRequestBody, SubscriptionGroupConfig, TopicConfig
 from rmqwire.codes import ResponseCode
 from rmqwire.declare import Role
@@ -39,7 +37,7 @@ class Two:
         self.network.servers[MASTER] = self.master.dispatcher
         self.client = RemotingClient(self.network.endpoint, Dispatcher(Role.CLIENT, ()), self.slave.reactor)
         self.slave.parts.client = self.client
-        self.sync: SlaveSync = slave_sync(self.slave.parts, at_once)
+        self.sync: SlaveSync = slave_sync(self.slave.parts)
         self.sync.start()
 
     def copy(self) -> None:
@@ -87,6 +85,8 @@ def test_a_slave_has_its_masters_topics_groups_and_offsets(two: Two) -> None:
     assert master.timers is not None
     assert slave.timers is not None
     master.timers.counts.add("T", 1)
+    slave.timers.begin(leads=False)
+    master.timers.files.queue_offset, master.timers.files.read_ms = 4, 5_000
     slave.topics.update(TopicConfig(topic_name="Only", read_queue_nums=1, write_queue_nums=1))
     slave.offsets.commit("Own", "T", 0, 4)
     two.copy()
@@ -99,8 +99,8 @@ def test_a_slave_has_its_masters_topics_groups_and_offsets(two: Two) -> None:
     assert slave.delay_offsets.get(3) == 9
     assert slave.modes.get("T", "G").mode == "POP"
     assert slave.timers.counts.count("T") == 1
-    found = load_timer_checkpoint(RealFiles(), str(Path(slave.options.store.store_path_root_dir) / "config/timercheck"))
-    assert found is not None
+    assert slave.timers.files.elsewhere == (4, 5_000)
+    slave.timers.files.close()
 
 
 def test_changes_follow_and_deletions_too(two: Two) -> None:

@@ -39,7 +39,12 @@ class World:
         self.window = 1000
         self.begin()
 
-    def begin(self) -> None:
+    def begin(self, *, leads: bool = True) -> None:
+        self.begin_store()
+        self.timer.begin(leads=leads)
+
+    def begin_store(self) -> None:
+        """Everything but the timer."""
         options = StoreOptions(
             root=self.folder / "store", store_host=encode_host("127.0.0.1", 10911), mapped_file_size_commit_log=1 << 20
         )
@@ -61,7 +66,6 @@ class World:
             lambda _: succeed(0),
         )
         self.rules = TimerRules(self.settings, "broker-a", lambda: self.now_ms, files.wheel.count)
-        self.timer.begin()
 
     def end(self) -> None:
         done = Deferred.fromCoroutine(self.timer.stop())
@@ -69,15 +73,15 @@ class World:
         done.addErrback(lambda failure: failure.raiseException())
         self.store.close()
 
-    def restart(self) -> None:
+    def restart(self, *, leads: bool = True) -> None:
         """An orderly one."""
         self.end()
-        self.begin()
+        self.begin(leads=leads)
 
-    def crash(self) -> None:
+    def crash(self, *, leads: bool = True) -> None:
         """The process dies: what was not flushed by the timer is as it is."""
         self.store.close()
-        self.begin()
+        self.begin(leads=leads)
 
     def send(self, body: bytes, delay_ms: int = 5000, topic: str = "T", **properties: str) -> None:
         properties = {"TIMER_DELAY_MS": str(delay_ms), "UNIQ_KEY": body.decode(), "TAGS": "tag", **properties}
