@@ -489,7 +489,7 @@ enum { UNIT = 20, PLACE = 16, TEMPLATE_MIN = 88 };
 enum { AT_SIZE = 0, AT_CRC = 8, AT_QUEUE_ID = 12, AT_FLAG = 16, AT_QUEUE_OFFSET = 20, AT_POSITION = 28, AT_SYS_FLAG = 36,
        AT_BORN = 40 };
 
-static PyObject *name_hasher, *name_staged, *name_staged_next, *name_staged_tags;
+static PyObject *name_hasher, *name_staged, *name_staged_next, *name_memory, *name_max_offset, *name_topic;
 
 int
 rmq_sends_init(void)
@@ -497,8 +497,13 @@ rmq_sends_init(void)
     name_hasher = PyUnicode_InternFromString("hasher");
     name_staged = PyUnicode_InternFromString("staged");
     name_staged_next = PyUnicode_InternFromString("staged_next");
-    name_staged_tags = PyUnicode_InternFromString("staged_tags");
-    return name_hasher == NULL || name_staged == NULL || name_staged_next == NULL || name_staged_tags == NULL ? -1 : 0;
+    name_memory = PyUnicode_InternFromString("memory");
+    name_max_offset = PyUnicode_InternFromString("max_offset");
+    name_topic = PyUnicode_InternFromString("topic");
+    return name_hasher == NULL || name_staged == NULL || name_staged_next == NULL || name_memory == NULL ||
+                   name_max_offset == NULL || name_topic == NULL
+               ? -1
+               : 0;
 }
 
 static long long
@@ -513,11 +518,11 @@ add_unit(PyObject *queue, PyObject *touched, long long position, Py_ssize_t size
 {
     long long offset = -1;
     PyObject *staged = PyObject_GetAttr(queue, name_staged), *next = PyObject_GetAttr(queue, name_staged_next);
-    PyObject *codes = PyObject_GetAttr(queue, name_staged_tags), *after = NULL;
-    if (staged == NULL || next == NULL || codes == NULL)
+    PyObject *after = NULL;
+    if (staged == NULL || next == NULL)
         goto end;
-    if (!PyByteArray_CheckExact(staged) || !PyList_CheckExact(codes)) {
-        PyErr_SetString(PyExc_TypeError, "a queue has staged units in a bytearray and tags codes in a list");
+    if (!PyByteArray_CheckExact(staged)) {
+        PyErr_SetString(PyExc_TypeError, "a queue has staged units in a bytearray");
         goto end;
     }
     const long long at = PyLong_AsLongLong(next), code = PyLong_AsLongLong(tags);
@@ -530,13 +535,12 @@ add_unit(PyObject *queue, PyObject *touched, long long position, Py_ssize_t size
     put64(unit, (uint64_t)position);
     put32(unit + 8, (uint32_t)size);
     put64(unit + 12, (uint64_t)code);
-    if (PyList_Append(codes, tags) < 0 || PyObject_SetAttr(queue, name_staged_next, after) < 0)
+    if (PyObject_SetAttr(queue, name_staged_next, after) < 0)
         goto end;
     offset = at;
 end:
     Py_XDECREF(staged);
     Py_XDECREF(next);
-    Py_XDECREF(codes);
     Py_XDECREF(after);
     return offset;
 }
@@ -660,6 +664,108 @@ rmq_pack_sends(PyObject *module, PyObject *const *args, Py_ssize_t count)
 failed:
     Py_XDECREF(records);
     Py_XDECREF(places);
+    return NULL;
+}
+
+/* -- making their units visible ----------------------------------------------------------------------------------- */
+
+/* Whether a topic is a key of one of some mappings; -1 with an error. */
+static int
+is_awaited(PyObject *awaited, PyObject *queue)
+{
+    if (awaited == Py_None)
+        return 1;
+    PyObject *topic = NULL;
+    int found = 0;
+    for (Py_ssize_t index = 0; index < PyTuple_GET_SIZE(awaited) && found == 0; index++) {
+        PyObject *topics = PyTuple_GET_ITEM(awaited, index);
+        if (!PyDict_Check(topics)) {
+            PyErr_SetString(PyExc_TypeError, "awaited topics are in dicts");
+            found = -1;
+        }
+        else if (PyDict_Size(topics) > 0) {
+            if (topic == NULL && (topic = PyObject_GetAttr(queue, name_topic)) == NULL)
+                return -1;
+            found = PyDict_Contains(topics, topic);
+        }
+    }
+    Py_XDECREF(topic);
+    return found;
+}
+
+/* Add what is staged in a queue to its tail. The length of the tail, or -1 with an error. */
+static Py_ssize_t
+append_staged(PyObject *queue, PyObject *dirty, PyObject *awaited, PyObject *arrived)
+{
+    Py_ssize_t length = -1;
+    PyObject *staged = PyObject_GetAttr(queue, name_staged), *memory = PyObject_GetAttr(queue, name_memory);
+    PyObject *next = PyObject_GetAttr(queue, name_staged_next), *tail = NULL;
+    if (staged == NULL || memory == NULL || next == NULL)
+        goto end;
+    if (PyTuple_CheckExact(memory) && PyTuple_GET_SIZE(memory) == 2)
+        tail = PyTuple_GET_ITEM(memory, 1);
+    if (tail == NULL || !PyByteArray_CheckExact(tail) || !PyByteArray_CheckExact(staged) || tail == staged) {
+        PyErr_SetString(PyExc_TypeError, "a queue has its units in two bytearrays");
+        goto end;
+    }
+    const Py_ssize_t before = PyByteArray_GET_SIZE(tail), added = PyByteArray_GET_SIZE(staged);
+    if (PyByteArray_Resize(tail, before + added) < 0)
+        goto end;
+    memcpy(PyByteArray_AS_STRING(tail) + before, PyByteArray_AS_STRING(staged), (size_t)added);
+    if (PyObject_SetAttr(queue, name_max_offset, next) < 0 || PyDict_SetDefault(dirty, queue, Py_None) == NULL)
+        goto end;
+    const int is_told = is_awaited(awaited, queue);
+    if (is_told < 0)
+        goto end;
+    if (is_told) {
+        PyObject *units = PyBytes_FromStringAndSize(PyByteArray_AS_STRING(staged), added);
+        PyObject *entry = units == NULL ? NULL : PyTuple_Pack(2, queue, units);
+        const int failed = entry == NULL || PyList_Append(arrived, entry) < 0;
+        Py_XDECREF(units);
+        Py_XDECREF(entry);
+        if (failed)
+            goto end;
+    }
+    if (PyByteArray_Resize(staged, 0) == 0)
+        length = before + added;
+end:
+    Py_XDECREF(staged);
+    Py_XDECREF(memory);
+    Py_XDECREF(next);
+    return length;
+}
+
+const char rmq_append_units_doc[] =
+    "append_units(touched: list, dirty: dict, awaited: tuple[dict, ...] | None, long_bytes: int)\n"
+    "    -> tuple[list[tuple[queue, bytes]], list[queue]]\n\n"
+    "Make the units that are staged in queues visible. Gives the queues of awaited topics with what came, and the queues\n"
+    "whose units in memory have `long_bytes` or more.";
+
+PyObject *
+rmq_append_units(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    (void)module;
+    if (count != 4 || !PyList_CheckExact(args[0]) || !PyDict_CheckExact(args[1]) ||
+        (args[2] != Py_None && !PyTuple_CheckExact(args[2]))) {
+        PyErr_SetString(PyExc_TypeError, "append_units takes a list, a dict, a tuple of dicts or None, and a number");
+        return NULL;
+    }
+    const Py_ssize_t long_bytes = PyLong_AsSsize_t(args[3]);
+    if (long_bytes == -1 && PyErr_Occurred())
+        return NULL;
+    PyObject *arrived = PyList_New(0), *large = PyList_New(0);
+    if (arrived == NULL || large == NULL)
+        goto failed;
+    for (Py_ssize_t index = 0; index < PyList_GET_SIZE(args[0]); index++) {
+        PyObject *queue = PyList_GET_ITEM(args[0], index); /* `touched` keeps it, and nobody else has that list */
+        const Py_ssize_t length = append_staged(queue, args[1], args[2], arrived);
+        if (length < 0 || (length >= long_bytes && PyList_Append(large, queue) < 0))
+            goto failed;
+    }
+    return Py_BuildValue("NN", arrived, large);
+failed:
+    Py_XDECREF(arrived);
+    Py_XDECREF(large);
     return NULL;
 }
 

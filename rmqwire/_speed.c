@@ -404,6 +404,7 @@ static PyMethodDef functions[] = {
     {"read_sends", (PyCFunction)(void (*)(void))rmq_read_sends, METH_FASTCALL, rmq_read_sends_doc},
     {"pack_sends", (PyCFunction)(void (*)(void))rmq_pack_sends, METH_FASTCALL, rmq_pack_sends_doc},
     {"send_answers", (PyCFunction)(void (*)(void))rmq_send_answers, METH_FASTCALL, rmq_send_answers_doc},
+    {"append_units", (PyCFunction)(void (*)(void))rmq_append_units, METH_FASTCALL, rmq_append_units_doc},
     {NULL, NULL, 0, NULL},
 };
 

@@ -37,7 +37,8 @@ uint32_t rmq_crc32(const unsigned char *at, size_t size);
 PyObject *rmq_read_sends(PyObject *module, PyObject *const *args, Py_ssize_t count);
 PyObject *rmq_pack_sends(PyObject *module, PyObject *const *args, Py_ssize_t count);
 PyObject *rmq_send_answers(PyObject *module, PyObject *const *args, Py_ssize_t count);
-extern const char rmq_read_sends_doc[], rmq_pack_sends_doc[], rmq_send_answers_doc[];
+PyObject *rmq_append_units(PyObject *module, PyObject *const *args, Py_ssize_t count);
+extern const char rmq_read_sends_doc[], rmq_pack_sends_doc[], rmq_send_answers_doc[], rmq_append_units_doc[];
 int rmq_sends_init(void);
 
 #endif

@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["add_keys", "pack_batch", "pack_sends", "read_ext", "read_sends", "send_answers"]
+__all__ = ["add_keys", "append_units", "pack_batch", "pack_sends", "read_ext", "read_sends", "send_answers"]
 
 if TYPE_CHECKING:
     from rmqwire.frames import Frame
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     PackSends = Callable[
         [list[Send], int, list[Any], list[Any], list[Any], bytes, bytes, bytes, int, int, int, int, int, int],
         tuple[bytes, bytes],
+    ]
+    AppendUnits = Callable[
+        [list[Any], dict[Any, None], tuple[Any, ...] | None, int], tuple[list[tuple[Any, bytes]], list[Any]]
     ]
     PackedBatch = tuple[bytes, bytes, list[int], list[int], list[str | None], list[bytes | None]]
     """Records, units, offsets, sizes, unique keys of the usual messages, properties of the others."""
@@ -49,6 +52,10 @@ pack_sends: PackSends | None = None
 time, position, largest body, largest record, largest properties, room) -> (records, places); a place is physical offset
 i64, queue offset i64. Stages their units and keys; stops before the first that breaks a limit or has no queue."""
 
+append_units: AppendUnits | None = None
+"""(touched queues, dirty queues, mappings with awaited topics or None for all, bytes that are many) -> (queues of
+awaited topics with their new units, queues with many bytes of units in memory); makes visible what is staged."""
+
 send_answers: Callable[[tuple[bytes, ...], int, list[Send], int, bytes], bytes] | None = None
 """(pieces of the header, code, sends, first, places) -> the answers as frames."""
 
@@ -59,4 +66,5 @@ if os.environ.get("RMQD_PURE", "") in ("", "0"):
         pass
     else:
         read_ext, pack_batch, add_keys = _speed.read_ext, _speed.pack_batch, _speed.add_keys
+        append_units = _speed.append_units
         read_sends, pack_sends, send_answers = _speed.read_sends, _speed.pack_sends, _speed.send_answers

@@ -244,7 +244,6 @@ class BatchWriter(GroupWriter):
             if not queue.staged:
                 self._touched.append(queue)
             queue.staged += units
-            queue.staged_tags += codes
         self._parts.append(records)
         self.put_count += count
         self._position = position + len(records)
@@ -257,5 +256,4 @@ class BatchWriter(GroupWriter):
         if not queue.staged:
             self._touched.append(queue)
         queue.staged += b"".join(map(UNIT_PACK, offsets, sizes, tags_codes))
-        queue.staged_tags += tags_codes
         return queue_offset

@@ -49,7 +49,6 @@ class ConsumeQueue:
         "queue_id",
         "staged",
         "staged_next",
-        "staged_tags",
         "starts",
         "topic",
         "topic_field",
@@ -77,7 +76,6 @@ class ConsumeQueue:
         self.memory: tuple[int, bytearray] = (0, bytearray())
         self.staged_next = 0
         self.staged = bytearray()
-        self.staged_tags: list[int] = []
 
     def path(self, start: int) -> str:
         """The file that begins at byte `start`."""

@@ -9,11 +9,12 @@ Source: `CommitLog.asyncPutMessage`, `MessageExtEncoder`, `ConsumeQueue.putMessa
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from zlib import crc32
 
 import msgspec
 
+from rmqwire import speed
 from rmqwire.message import (
     PROPERTIES_SIZE_MAX_BYTES,
     SYS_FLAG_BORN_HOST_V6,
@@ -39,8 +40,8 @@ ArrivalCallback = Callable[[str, int, int, Sequence[int]], None]
 
 UNIT_PACK = UNIT.pack
 PROPERTIES_LENGTH = struct.Struct(">h").pack
-_RECORD_BODY_MARGIN_BYTES = 64 * 1024
 SLAVE_TAKES_NONE = "a slave takes messages from its master alone"
+_RECORD_BODY_MARGIN_BYTES = 64 * 1024
 """As Java: a record may be so much larger than `maxMessageSize`."""
 TRANSACTION_NOT_IN_QUEUE = frozenset((4, 12))  # prepared and rollback have no queue offset
 
@@ -53,6 +54,32 @@ class StagedPut(msgspec.Struct, gc=False):
     size: int
     """Bytes of the record; `physical_offset + size` is what has to be flushed for it."""
     store_timestamp: int
+
+
+def append_units(
+    touched: list[ConsumeQueue],
+    dirty: dict[ConsumeQueue, None],
+    awaited: tuple[Mapping[str, object], ...] | None,
+    long_bytes: int,
+) -> tuple[list[tuple[ConsumeQueue, bytes]], list[ConsumeQueue]]:
+    """Make the units that are staged in queues visible, in memory; reference of `speed.append_units`.
+
+    Returns:
+        The queues of awaited topics with what came, and the queues whose units should be written.
+    """
+    arrived, long = [], []
+    for queue in touched:
+        units, tail = queue.staged, queue.memory[1]
+        tail += units
+        queue.max_offset = queue.staged_next
+        if queue not in dirty:
+            dirty[queue] = None
+        if awaited is None or any(queue.topic in topics for topics in awaited):
+            arrived.append((queue, bytes(units)))
+        units.clear()
+        if len(tail) >= long_bytes:
+            long.append(queue)
+    return arrived, long
 
 
 class GroupWriter:
@@ -75,13 +102,15 @@ class GroupWriter:
         self.queues = queues
         self.index = index
         self.options = options
-        self.on_arrival: ArrivalCallback | None = None
+        self._listeners: list[tuple[Mapping[str, object] | None, ArrivalCallback]] = []
+        self._awaited: tuple[Mapping[str, object], ...] | None = ()  # topics that are told; None tells all
         self._wall_clock_ms = wall_clock_ms
         self._delivery = delivery_time_ms
         self._not_writable: NotWritable | None = NotWritable("the store is not open")
         self._failure: NotWritable | None = None  # for good, until the store is opened anew
         self._derived_failure: NotWritable | None = None  # until queues and index can be written again
         self._disk_full: NotWritable | None = None
+        self._refusal: NotWritable | None = NotWritable(SLAVE_TAKES_NONE) if options.slave else None
         self._open = False
 
         store_host = options.store_host
@@ -110,7 +139,6 @@ class GroupWriter:
         """Messages staged since the store was opened."""
 
     # -- whether it may write ------------------------------------------------------------------------------------
-        self._refusal: NotWritable | None = NotWritable(SLAVE_TAKES_NONE) if options.slave else None
 
     @property
     def not_writable(self) -> NotWritable | None:
@@ -209,7 +237,6 @@ class GroupWriter:
             if not queue.staged:
                 self._touched.append(queue)
             queue.staged += UNIT_PACK(position, size, tags_code)
-            queue.staged_tags.append(tags_code)
         self._parts += (
             pack(
                 size,
@@ -307,24 +334,26 @@ class GroupWriter:
         self._take_keys()
         touched = self._touched
         self._touched = []
-        dirty = self.queues.dirty
-        on_arrival = self.on_arrival
-        arrived: list[tuple[ConsumeQueue, list[int]]] = []
-        for queue in touched:
-            tail = queue.memory[1]
-            tail += queue.staged
-            queue.staged.clear()
-            queue.max_offset = queue.staged_next
-            if queue not in dirty:
-                dirty[queue] = None
-            arrived.append((queue, queue.staged_tags))
-            queue.staged_tags = []
-            if len(tail) >= TAIL_WRITE_BYTES:
-                self._write_tail(queue)
-        if on_arrival is not None:
-            for queue, tags in arrived:
-                on_arrival(queue.topic, queue.queue_id, queue.max_offset, tags)
+        append = speed.append_units or append_units
+        arrived, long = append(touched, self.queues.dirty, self._awaited, TAIL_WRITE_BYTES)
+        for queue in long:
+            self._write_tail(queue)
+        for queue, units in arrived:
+            tags = [tags_code for _, _, tags_code in UNIT.iter_unpack(units)]
+            for topics, told in self._listeners:
+                if topics is None or queue.topic in topics:
+                    told(queue.topic, queue.queue_id, queue.max_offset, tags)
         self._tell(None)
+
+    def tell_arrivals(self, told: ArrivalCallback, topics: Mapping[str, object] | None = None) -> None:
+        """Tell of new messages in queues, once they can be read.
+
+        Args:
+            topics: whose keys are the topics that it is told of, which may change at any time; None for all topics.
+                With very many queues it costs much to tell of each when nobody waits.
+        """
+        self._listeners.append((topics, told))
+        self._awaited = None if topics is None or self._awaited is None else (*self._awaited, topics)
 
     def when_committed(self, told: CommitCallback) -> None:
         """Tell, once, how the next commit ended, whoever calls it: with None, or with its error.
@@ -367,7 +396,6 @@ class GroupWriter:
         for queue in self._touched:
             queue.staged_next = queue.max_offset
             queue.staged.clear()
-            queue.staged_tags.clear()
         self._touched.clear()
         self._keyed.clear()
         self._parts.clear()

@@ -259,7 +259,6 @@ class ReplicaWriter(GroupWriter):
                 self._touched.append(queue)
             queue.staged_next = queue_offset + 1
             queue.staged += UNIT.pack(position, size, code)
-            queue.staged_tags.append(code)
         if keys and transaction != SYS_FLAG_TRANSACTION_ROLLBACK:
             self._keyed.append((queue.hasher, position, store_timestamp, keys))
         if store_timestamp > self._group_timestamp:

@@ -75,6 +75,8 @@ class PullHolds:
         self._clock = clock
         self._read_properties = read_properties
         self._by_queue: dict[QueueKey, list[Hold]] = {}
+        self.topics: dict[str, int] = {}
+        """Topics with held pulls, and at how many of their queues."""
         self._by_deadline: defaultdict[int, set[Hold]] = defaultdict(set)
         self._by_connection: dict[RemotingConnection, set[Hold]] = {}
         self._unmatched: set[QueueKey] = set()
@@ -97,7 +99,11 @@ class PullHolds:
         """Hold a pull until something arrives for it or `timeout_ms` have passed."""
         deadline_s = max(ceil(self._clock.seconds() + timeout_ms / 1000), self._swept_s + 1)  # never early
         hold = Hold(key, connection, offset, tags, deadline_s, run, accepts)
-        self._by_queue.setdefault(key, []).append(hold)
+        waiting = self._by_queue.get(key)
+        if waiting is None:
+            waiting = self._by_queue[key] = []
+            self.topics[key[0]] = self.topics.get(key[0], 0) + 1
+        waiting.append(hold)
         self._by_deadline[deadline_s].add(hold)
         mine = self._by_connection.get(connection)
         if mine is None:
@@ -139,7 +145,7 @@ class PullHolds:
             self._by_queue[key] = kept
             self._unmatched.add(key)
         else:
-            del self._by_queue[key]
+            self._nobody_at(key)
         self._run(woken)
 
     def sweep(self) -> None:
@@ -162,6 +168,7 @@ class PullHolds:
         """Run every held pull, so that no client waits for a broker that goes down."""
         everyone = [hold for holds in self._by_connection.values() for hold in holds]
         self._by_queue.clear()
+        self.topics.clear()
         self._run(everyone)
 
     def _run(self, holds: list[Hold]) -> None:
@@ -185,7 +192,15 @@ class PullHolds:
         if waiting is not None:
             waiting.remove(hold)
             if not waiting:
-                del self._by_queue[hold.key]
+                self._nobody_at(hold.key)
+
+    def _nobody_at(self, key: QueueKey) -> None:
+        del self._by_queue[key]
+        left = self.topics[key[0]] - 1
+        if left:
+            self.topics[key[0]] = left
+        else:
+            del self.topics[key[0]]
 
     def _connection_lost(self, connection: RemotingConnection) -> None:
         for hold in self._by_connection.pop(connection, ()):

@@ -5,7 +5,7 @@ Only construction: what each part needs is visible here, and nowhere else. `hand
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -155,7 +155,7 @@ class BrokerParts:
         self.locks = QueueLocks(reactor)
         self.holds = PullHolds(reactor, arrival_reader(store))
         self.slow_groups = SlowGroups(self.groups)
-        store.on_arrival = self._arrived
+        store.tell_arrivals(self.holds.arrived, self.holds.topics)
         self.delay_offsets = DelayOffsets(
             self._file("delayOffset.json"), wall_clock_ms, run_in_thread, broker.delay_offset_update_version_step
         )
@@ -301,10 +301,6 @@ class BrokerParts:
     def _timer_is_behind(self) -> bool:
         timers = self.timers
         return timers is not None and (timers.behind_ms >= _TIMER_LATE_MS or timers.messages_behind >= _TIMER_BACKLOG)
-
-    def _arrived(self, topic: str, queue_id: int, next_offset: int, tags_codes: Sequence[int]) -> None:
-        self.holds.arrived(topic, queue_id, next_offset, tags_codes)
-        self.pops.arrived(topic, queue_id, next_offset, tags_codes)
 
     def _transactions(self, reactor: Any) -> Transactions:
         return Transactions(

@@ -103,7 +103,7 @@ class PopHolds:
         self._read_properties = read_properties
         self._last_first = last_first
         self._queues: dict[PopQueue, dict[PopHold, None]] = {}
-        self._topics: dict[str, dict[str, set[PopQueue]]] = {}
+        self.topics: dict[str, dict[str, set[PopQueue]]] = {}
         """By topic, its retry topics too: by group, what is waited for."""
         self._connections: dict[RemotingConnection, set[PopHold]] = {}
         self._deadlines: list[tuple[int, int, PopHold]] = []
@@ -155,7 +155,7 @@ class PopHolds:
         if waiting is None:
             waiting = self._queues[queue] = {}
             for topic in (queue.topic, *pop_retry_topics(queue.topic, queue.group)):
-                self._topics.setdefault(topic, {}).setdefault(queue.group, set()).add(queue)
+                self.topics.setdefault(topic, {}).setdefault(queue.group, set()).add(queue)
         hold = PopHold(queue, connection, deadline_ms, selection, run)
         waiting[hold] = None
         self._size += 1
@@ -170,7 +170,7 @@ class PopHolds:
 
     def arrived(self, topic: str, queue_id: int, next_offset: int, tags_codes: Sequence[int]) -> None:
         """Wake those whom what arrived concerns; arguments as for `PullHolds.arrived`."""
-        groups = self._topics.get(topic)
+        groups = self.topics.get(topic)
         if groups is None:
             return
         count = len(tags_codes)
@@ -287,12 +287,12 @@ class PopHolds:
             return
         del self._queues[queue]
         for topic in (queue.topic, *pop_retry_topics(queue.topic, queue.group)):
-            groups = self._topics[topic]
+            groups = self.topics[topic]
             groups[queue.group].discard(queue)
             if not groups[queue.group]:
                 del groups[queue.group]
                 if not groups:
-                    del self._topics[topic]
+                    del self.topics[topic]
 
     def _lost(self, connection: RemotingConnection) -> None:
         for hold in list(self._connections.pop(connection, ())):

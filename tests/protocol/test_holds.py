@@ -124,3 +124,23 @@ def test_ten_thousand_waiting_pulls_cost_nothing_while_they_wait() -> None:
     assert table.ran == []
     table.pass_seconds(6)
     assert len(table.ran) == 10_000
+
+
+def test_topics_are_those_with_someone_waiting() -> None:
+    table = Table()
+    one, other = table.connection(), table.connection()
+    table.hold("a", one)
+    table.hold("b", other)
+    table.hold("c", one, queue=1)
+    assert table.holds.topics == {"T": 2}
+    table.holds.arrived("T", 0, 6, [0])
+    assert table.holds.topics == {"T": 1}
+    one.connectionLost(Failure(ConnectionDone()))
+    assert table.holds.topics == {}
+    table.hold("d", other, timeout_ms=1000)
+    assert table.holds.topics == {"T": 1}
+    table.pass_seconds(2)
+    assert table.holds.topics == {}
+    table.hold("e", other)
+    table.holds.release_all()
+    assert table.holds.topics == {}

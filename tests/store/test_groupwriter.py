@@ -74,7 +74,7 @@ def test_messages_of_one_group_have_one_store_time_that_never_goes_back(tmp_path
 def test_who_waits_is_told_once_per_queue_and_group(tmp_path: Path) -> None:
     with opened(tmp_path) as store:
         told: list[tuple[str, int, int, list[int]]] = []
-        store.on_arrival = lambda topic, queue, offset, tags: told.append((topic, queue, offset, list(tags)))
+        store.tell_arrivals(lambda topic, queue, offset, tags: told.append((topic, queue, offset, list(tags))))
         put(store, b"1", properties={"TAGS": "TagA"})
         put(store, b"2", queue_id=1)
         put(store, b"3")
@@ -82,6 +82,23 @@ def test_who_waits_is_told_once_per_queue_and_group(tmp_path: Path) -> None:
         assert told == [("T", 0, 2, [2_598_919, 0]), ("T", 1, 1, [0])]
         store.commit()
         assert len(told) == 2
+
+
+def test_who_waits_for_some_topics_is_told_of_those(tmp_path: Path) -> None:
+    with opened(tmp_path) as store:
+        told: list[tuple[int, str]] = []
+        awaited: dict[str, object] = {}
+        store.tell_arrivals(lambda topic, *_: told.append((1, topic)), awaited)
+        store.tell_arrivals(lambda topic, *_: told.append((2, topic)), {"U": 1})
+        for topic in "TUV":
+            put(store, b"1", topic=topic)
+        store.commit()
+        assert told == [(2, "U")]
+        awaited |= {"U": 1, "V": 1}
+        for topic in "TUV":
+            put(store, b"1", topic=topic)
+        store.commit()
+        assert told[1:] == [(1, "U"), (2, "U"), (1, "V")]
 
 
 def test_a_file_that_is_full_ends_with_a_blank_and_the_record_goes_to_the_next(tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def test_a_slave_has_the_same_log_queues_and_keys_whatever_the_pieces(tmp_path: 
 def test_consumers_are_told_of_what_arrives(tmp_path: Path) -> None:
     with opened(tmp_path / "m") as master, opened(tmp_path / "s", slave=True) as slave:
         told: list[tuple[str, int, int]] = []
-        slave.on_arrival = lambda topic, queue_id, end, tags: told.append((topic, queue_id, end))
+        slave.tell_arrivals(lambda topic, queue_id, end, tags: told.append((topic, queue_id, end)))
         put_many(master, 3)
         feed(master, slave, 5000)
         assert told == [("T", 0, 3)]

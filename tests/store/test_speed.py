@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rmqd.store.batchwriter import StagedBatch
+from rmqd.store.consumequeue import UNIT, ConsumeQueue
 from rmqd.store.errors import MessageIllegal
+from rmqd.store.groupwriter import append_units
 from rmqd.store.messagestore import MessageStore
 from rmqwire import speed
 from rmqwire.errors import MalformedMessage
@@ -50,7 +52,7 @@ def outcome(store: MessageStore, body: bytes, born_host: bytes) -> object:
         batch,
         b"".join(store._parts),
         [bytes(part) for _, piece in store._pieces for part in piece],
-        [(bytes(queue.staged), list(queue.staged_tags)) for queue in store._touched],
+        [bytes(queue.staged) for queue in store._touched],
         [(offset, at, list(keys)) for _, offset, at, keys in store._keyed],
     )
     store._drop_group()
@@ -133,3 +135,50 @@ def test_wrong_arguments_are_refused() -> None:
             speed.add_keys(broken, slots, set(), 1, 1, 9, 0, 0)
     with pytest.raises(ValueError, match="slots"):
         speed.add_keys([], memoryview(bytearray()), set(), 1, 1, 9, 0, 0)
+
+
+GROUPS = st.lists(st.lists(st.tuples(st.integers(0, 5), st.integers(-(2**63), 2**63 - 1)), max_size=30), max_size=6)
+
+
+@given(GROUPS, st.one_of(st.none(), st.lists(st.sets(st.sampled_from("ABCDEF")), max_size=3)), st.integers(0, 200))
+def test_units_become_visible(
+    groups: list[list[tuple[int, int]]], awaited: list[set[str]] | None, long_bytes: int
+) -> None:
+    assert speed.append_units is not None
+    seen = []
+    for append in (speed.append_units, append_units):
+        queues = [ConsumeQueue("ABCDEF"[number], number, "", IndexKeyHasher("T")) for number in range(6)]
+        mappings = None if awaited is None else tuple(dict.fromkeys(topics) for topics in awaited)
+        dirty: dict[ConsumeQueue, None] = {}
+        told = []
+        for group in groups:
+            touched: list[ConsumeQueue] = []
+            for number, code in group:
+                if not queues[number].staged:
+                    touched.append(queues[number])
+                queues[number].staged += UNIT.pack(number, 1, code)
+                queues[number].staged_next += 1
+            arrived, long = append(touched, dirty, mappings, long_bytes)
+            told.append(([(queue.topic, units) for queue, units in arrived], [queue.topic for queue in long]))
+        state = [(queue.max_offset, bytes(queue.memory[1]), bytes(queue.staged)) for queue in queues]
+        seen.append((told, state, [queue.topic for queue in dirty]))
+    assert seen[0] == seen[1]
+
+
+def test_units_of_what_is_no_queue() -> None:
+    assert speed.append_units is not None
+    queue = ConsumeQueue("T", 0, "", IndexKeyHasher("T"))
+    queue.staged += bytes(20)
+    for touched, dirty, awaited, size in (
+        ([queue], [], None, 1), ((queue,), {}, None, 1), ([queue], {}, [{}], 1), ([queue], {}, ({}, "T"), 1),
+        ([object()], {}, None, 1), ([queue], {}, None, "1"),
+    ):  # fmt: skip
+        with pytest.raises((TypeError, AttributeError)):
+            speed.append_units(touched, dirty, awaited, size)  # type: ignore[arg-type]
+    for memory in ((0, b""), (0,), [0, bytearray()], (0, queue.staged)):
+        queue.memory = memory  # type: ignore[assignment]
+        with pytest.raises(TypeError):
+            speed.append_units([queue], {}, None, 1)
+    queue.memory = (0, bytearray(1))
+    with memoryview(queue.memory[1]), pytest.raises(BufferError):
+        speed.append_units([queue], {}, None, 1)
