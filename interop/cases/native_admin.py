@@ -360,6 +360,40 @@ def test_monitoring(scene: Scene) -> None:
     expect(reports(native), reports(official))
 
 
+@case(
+    "native_admin/10", "what a broker kept in RocksDB is read from its folder", source="ExportMetadataInRocksDBCommand"
+)
+def test_rocks_folder(scene: Scene, shared_servers: Servers, shared_cluster: Cluster, tmp_path: Path) -> None:
+    properties = {"brokerName": "rocks", "brokerClusterName": "Rocks", "storeType": "defaultRocksDB"}
+    broker = shared_servers.broker(shared_cluster.namesrv, properties, kind="official", version=VERSION)
+    for name in ("first", "second"):
+        scene.api.mqadmin(shared_cluster.namesrv, "updateTopic", "-b", broker.address, "-t", name, version=VERSION)
+        scene.api.mqadmin(shared_cluster.namesrv, "updateSubGroup", "-b", broker.address, "-g", name, version=VERSION)
+    scene.api.mqadmin(shared_cluster.namesrv, "deleteTopic", "-c", "Rocks", "-t", "second", version=VERSION)
+    broker.stop()
+    folder = broker.store / "config"
+
+    def both(line: str) -> tuple[str, str]:
+        official = str(scene.api.drivers.get(VERSION).call("mqadmin", args=line.split())["out"])
+        native = scene.native.run(*line.split())
+        expect((native.code, native.err), (0, ""), f"exit code and errors of {line}")
+        return official, native.out
+
+    for kind in ("topics", "subscriptionGroups"):
+        official, native = both(f"exportMetadataInRocksDB -p {folder} -t {kind}")
+        expect_that("Key: first, " in native and "Key: second, " not in native[: 0 if kind != "topics" else None],
+                    "what was made, without what was deleted", native)  # fmt: skip
+        expect(native.splitlines(), official.strip().splitlines(), kind)
+        official, native = both(f"exportMetadataInRocksDB -p {folder} -t {kind} -j true")
+        expect(json.loads(native), json.loads(official), f"{kind} as JSON")
+    for kind in ("topics", "subscriptionGroups", "consumerOffsets"):
+        trees = []
+        for tool, told in zip(("official", "native"), both(f"rocksDBConfigToJson -p {folder} -t {kind}"), strict=True):
+            expect_that("[local mode]" in told, f"the {tool} tool reads the folder", told)
+            trees.append(json.loads(re.sub(r"([{,]\s*)(\d+):", r'\1"\2":', told.partition("file")[2])))
+        expect(trees[1], trees[0], f"{kind} converted")
+
+
 GUARDED = [
     "listUser -b {b}",
     "createUser -b {b} -u {own} -p secret12 -t Normal",

@@ -62,6 +62,10 @@ BUILT: dict[str, tuple[str, str]] = {
     "sendMessage": ("sending", "Send a message."),
     "consumeMessage": ("scans", "Consume message."),
     "exportMetadata": ("export", "Export metadata."),
+    "exportMetadataInRocksDB": (
+        "rocks_folders",
+        "export RocksDB kv config (topics/subscriptionGroups). Recommend to use [mqadmin rocksDBConfigToJson]",
+    ),
     "exportConfigs": ("export", "Export configs."),
     "exportMetrics": ("export", "Export metrics."),
     "exportPopRecord": ("upkeep", "Export pop consumer record"),
@@ -99,7 +103,6 @@ BUILT: dict[str, tuple[str, str]] = {
 NOT_YET: dict[str, str] = {
     "updateStaticTopic": "static topics have to come first",
     "remappingStaticTopic": "static topics have to come first",
-    "exportMetadataInRocksDB": "this installation has no RocksDB to read a folder with; `exportMetadata` asks brokers",
     "getBrokerLiteInfo": "lite topics have to come first",
     "getParentTopicInfo": "lite topics have to come first",
     "getLiteTopicInfo": "lite topics have to come first",

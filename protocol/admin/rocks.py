@@ -1,7 +1,4 @@
-"""Commands on what brokers with RocksDB keep in it, asked of the broker, and on compaction logs, read here.
-
-RocksDB files themselves are not read: nothing here can open them.
-"""
+"""Commands on what brokers with RocksDB keep in it, asked of the broker, and on compaction logs, read here."""
 
 from __future__ import annotations
 
@@ -14,9 +11,10 @@ from rmqwire.message import decode_record
 from rmqwire.requests.maintenance import CheckRocksdbCqWriteProgress, ExportRocksdbConfigToJson
 
 from .asking import MASTER_ID
-from .command import I64, command, flag
+from .command import BOOL, I64, command, flag
 from .errors import BadUsage, NotFound
 from .records import Message
+from .rocks_folders import convert_folder
 
 if TYPE_CHECKING:
     from .asking import Admin
@@ -62,18 +60,21 @@ async def check_queues(admin: Admin, given: Given, out: Output) -> None:
     flag("n", "nameserverAddr", "name servers, host:port joined by ';'"),
     flag("c", "cluster", "every broker of this cluster"),
     flag("b", "brokerAddr", "only this broker"),
-    flag("p", "configPath", "not here: a folder of RocksDB"),
-    flag("e", "exportFile", "not here: the file that is written from it"),
-    flag("j", "jsonEnable", "not here: how it is printed"),
+    flag("p", "configPath", "without a broker: folder that holds its databases"),
+    flag("e", "exportFile", "of a folder: the file to write"),
+    flag("j", "jsonEnable", "of a folder: print one JSON object [true]", BOOL),
 )
 async def export_configuration(admin: Admin, given: Given, out: Output) -> None:
-    """Have brokers write what they keep in RocksDB to their JSON files."""
-    if given.has("configPath"):
-        raise BadUsage("this installation has no RocksDB to read a folder with", "ask its broker: give -b or -n and -c")
+    """Have brokers write what they keep in RocksDB to their JSON files, or convert a broker's folder."""
     wanted = given.maybe("configType")
     kinds = _TYPES if wanted is None else (wanted,)
     if not set(kinds) <= set(_TYPES):
         raise BadUsage(f"{wanted!r} is no type of configuration", f"give one of {', '.join(_TYPES)}")
+    if not given.has("cluster") and not given.has("brokerAddr") and given.has("configPath"):
+        if wanted is None:
+            raise BadUsage("configType is missing", f"give one of {', '.join(_TYPES)} by -t")
+        convert_folder(given, wanted, out)
+        return
     header = ExportRocksdbConfigToJson(config_type="".join(f"{kind};" for kind in kinds))
     if given.has("cluster"):
         out.line("Use [rpc mode] call all brokers in cluster to export to json file ")
