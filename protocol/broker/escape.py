@@ -1,45 +1,36 @@
-"""What an acting slave delivers, it sends to other masters: it must not write a log that is its master's.
+"""Messages that go to other masters, and that are read there: an acting slave must not write its master's log.
 
-Of the services of a master it runs (`enableRemoteEscape`) the delivery of delay levels: the due messages of its copy of
-the log go to any master that has their topic; and `escape_halves` does the same with open transactions. Its progress is
-what the master fetches when it comes back. What was sent and not noted when the two change is delivered twice, as by
-Java, never lost.
+What it must not do: choose what goes, or give up; whoever sends is told why a message is nowhere, and tries again. What
+was sent and not noted when master and slave change is delivered twice, as by Java, never lost.
 
-Source: `EscapeBridge.asyncPutMessage`, `ScheduleMessageService.messageTimeUp`, `TopicRouteInfoManager` (5.3.4).
+Source: `EscapeBridge`, `TopicRouteInfoManager` (5.3.4).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol
 
 from twisted.logger import Logger
 
 from rmqd.protocol.remoting import PeerError
-from rmqd.store.reading import GetStatus
 from rmqwire.bodies import TopicRouteData
 from rmqwire.codes import ResponseCode
-from rmqwire.errors import MalformedMessage, WireError
-from rmqwire.message import StoredMessage, decode_properties, decode_record, encode_properties
+from rmqwire.errors import WireError
+from rmqwire.hashing import java_string_hash
+from rmqwire.message import StoredMessage, decode_record, encode_properties
+from rmqwire.requests.pull import PullMessage
 from rmqwire.requests.route import GetRouteInfoByTopic
 from rmqwire.requests.send import SendMessageV2
 
-from .delay import DELAY, REAL_TOPIC, SCHEDULE_TOPIC
-from .escape_halves import EscapedHalves
-from .escape_rounds import EscapeRounds
-from .escape_timers import EscapedTimerPuts, EscapedTimers
-from .names import PERM_WRITE, TRANS_HALF_TOPIC
+from .delay import DELAY
+from .names import PERM_WRITE
 
 if TYPE_CHECKING:
-    from twisted.internet.defer import Deferred
     from twisted.internet.interfaces import IReactorTime
 
     from rmqd.protocol.client import RemotingClient
-    from rmqd.store.messagestore import MessageStore
 
-    from .delay import DelayLevels
-    from .delay_offsets import DelayOffsets
-    from .parts import BrokerParts
 
 _log = Logger()
 
@@ -48,8 +39,25 @@ ROUTE_S = 5.0
 """How long a route is believed."""
 PAUSE_MS, RETRY_MS = 100, 1000
 _BATCH = 32
+_GONE = (ResponseCode.PULL_NOT_FOUND, ResponseCode.PULL_RETRY_IMMEDIATELY, ResponseCode.PULL_OFFSET_MOVED)
+_SYSFLAG_SUBSCRIPTION = 4
 _DEFAULT_TOPIC, _DEFAULT_QUEUES = "TBW102", 8
 _CLEARED = (DELAY, "TIMER_DELIVER_MS", "TIMER_DELAY_SEC")
+
+
+class Escaping(Protocol):
+    """What of a message goes along as it is."""
+
+    @property
+    def body(self) -> bytes: ...
+    @property
+    def flag(self) -> int: ...
+    @property
+    def sys_flag(self) -> int: ...
+    @property
+    def born_timestamp(self) -> int: ...
+    @property
+    def reconsume_times(self) -> int: ...
 
 
 class Escape:
@@ -57,7 +65,7 @@ class Escape:
 
     Args:
         own_name: `brokerName`, which nothing is sent to.
-        group: Producer group of messages that name none.
+        broker_id: Makes the groups for messages that name none, and for reading.
         name_servers: Gives their addresses.
         client: Asks and sends.
         clock: For the age of routes.
@@ -66,28 +74,51 @@ class Escape:
     def __init__(
         self,
         own_name: str,
-        group: str,
+        broker_id: int,
         name_servers: Callable[[], list[str]],
         client: RemotingClient,
         clock: IReactorTime,
     ) -> None:
         self._own_name = own_name
-        self._group = group
+        self._key = java_string_hash(own_name)
+        self._group = f"InnerProducerGroup_{own_name}_{broker_id}"
+        self._reader = f"InnerConsumerGroup_{own_name}_{broker_id}"
         self._name_servers = name_servers
         self._client = client
         self._clock = clock
-        self._routes: dict[str, tuple[float, list[tuple[str, int]]]] = {}
+        self._routes: dict[str, tuple[float, TopicRouteData]] = {}
         self._turn = 0
 
     async def put(
-        self, topic: str, message: StoredMessage, properties: dict[str, str], sys_flag: int = 0
+        self,
+        topic: str,
+        message: Escaping,
+        properties: dict[str, str],
+        sys_flag: int = 0,
+        *,
+        key: int | None = None,
+        like: str | None = None,
     ) -> str | None:
-        """Send a message, with flags added, to any queue of a topic; say why it is nowhere, None when it is stored."""
+        """Send a message to another master.
+
+        Args:
+            topic: Of any queue there.
+            message: Its body and numbers.
+            properties: It gets.
+            sys_flag: Flags to add.
+            key: What has the same key goes to the same queue, as long as the masters are the same.
+            like: Another topic, for one that a master makes when a message comes: masters of that one will do.
+
+        Returns:
+            Why it is nowhere; None when it is stored.
+        """
         queues = await self._queues(topic)
+        if not queues and like is not None:
+            queues = [(address, 0) for address, _ in await self._queues(like)]
         if not queues:
             return f"no other master has topic {topic}"
         self._turn += 1
-        address, queue_id = queues[self._turn % len(queues)]
+        address, queue_id = queues[(self._turn if key is None else self._key + key) % len(queues)]
         header = SendMessageV2(
             producer_group=properties.get("PGROUP") or self._group,
             topic=topic,
@@ -111,8 +142,41 @@ class Escape:
         self._routes.pop(topic, None)
         return f"{address} answers {answer.code} {answer.remark}"
 
+    async def read(self, broker_name: str, topic: str, queue_id: int, offset: int) -> StoredMessage | None:
+        """Read a message of another broker, or of whoever stands in for it; None when it is there no more.
+
+        Raises:
+            PeerError, WireError: It cannot be asked now.
+        """
+        route = await self._route(topic)
+        [address, *_] = [*(of.broker_addrs.get(0) for of in route.broker_datas if of.broker_name == broker_name), None]
+        if address is None:
+            raise PeerError(f"no name server tells where {broker_name} is")
+        header = PullMessage(
+            consumer_group=self._reader,
+            topic=topic,
+            queue_id=queue_id,
+            queue_offset=offset,
+            max_msg_nums=1,
+            sys_flag=_SYSFLAG_SUBSCRIPTION,
+            commit_offset=0,
+            suspend_timeout_millis=0,
+            sub_version=0,
+            subscription="*",
+            expression_type="TAG",
+        )
+        answer = await self._client.call(address, header, timeout_ms=TIMEOUT_MS)
+        if answer.code == ResponseCode.SUCCESS:
+            return decode_record(answer.body)
+        if answer.code in _GONE:
+            return None
+        raise PeerError(f"{address} answers {answer.code} {answer.remark}")
+
     async def _queues(self, topic: str) -> list[tuple[str, int]]:
         """The queues of a topic that other masters take messages for, by address and id."""
+        return self._writable(await self._route(topic))
+
+    async def _route(self, topic: str) -> TopicRouteData:
         kept = self._routes.get(topic)
         if kept is not None and self._clock.seconds() - kept[0] < ROUTE_S:
             return kept[1]
@@ -124,143 +188,15 @@ class Escape:
             except (PeerError, WireError) as cause:
                 _log.debug("name server {address} tells no route: {cause}", address=name_server, cause=cause)
                 continue
-            queues = self._writable(route)
-            self._routes[topic] = self._clock.seconds(), queues
-            return queues
-        return []
+            self._routes[topic] = self._clock.seconds(), route
+            return route
+        return TopicRouteData()
 
     def _writable(self, route: TopicRouteData) -> list[tuple[str, int]]:
         masters = {of.broker_name: of.broker_addrs[0] for of in route.broker_datas if 0 in of.broker_addrs}
         return [
             (masters[of.broker_name], queue_id)
-            for of in route.queue_datas
+            for of in sorted(route.queue_datas, key=lambda of: of.broker_name or "")
             if of.broker_name in masters and of.broker_name != self._own_name and of.perm & PERM_WRITE
             for queue_id in range(of.write_queue_nums)
         ]
-
-
-class EscapedDelays(EscapeRounds):
-    """Delivers delayed messages of an acting slave.
-
-    Args:
-        store: Read.
-        levels: The table of levels.
-        offsets: Progress by level.
-        escape: Takes what is due.
-        acting: Whether to deliver now.
-        clock: For the rounds.
-        wall_clock_ms: What messages are due by.
-        run_in_thread: Reads.
-    """
-
-    def __init__(
-        self,
-        store: MessageStore,
-        levels: DelayLevels,
-        offsets: DelayOffsets,
-        escape: Escape,
-        acting: Callable[[], bool],
-        clock: IReactorTime,
-        wall_clock_ms: Callable[[], int],
-        run_in_thread: Callable[..., Deferred[Any]],
-    ) -> None:
-        super().__init__(acting, clock, lambda: PAUSE_MS if self._problem is None else RETRY_MS, "delayed messages")
-        self._store = store
-        self._levels = levels
-        self._offsets = offsets
-        self._escape = escape
-        self._wall_clock_ms = wall_clock_ms
-        self._run_in_thread = run_in_thread
-
-    async def _send_all(self) -> str | None:
-        problem = None
-        for level in self._levels.delays_ms:
-            problem = await self._deliver(level) or problem
-        return problem
-
-    async def _deliver(self, level: int) -> str | None:
-        """Send what is due of one level; say why it could not go on."""
-        queue_id = level - 1
-        while self._acting():
-            offset = max(self._offsets.get(level), self._store.min_offset(SCHEDULE_TOPIC, queue_id))
-            if offset >= self._store.max_offset(SCHEDULE_TOPIC, queue_id):
-                return None
-            read = self._store.get_messages
-            found = await self._run_in_thread(read, SCHEDULE_TOPIC, queue_id, offset, _BATCH, allow_cold=True)
-            if found.status is not GetStatus.FOUND:
-                self._offsets.set(level, max(found.next_begin_offset, found.min_offset))
-                return None
-            for record in found.records:
-                if not self._acting():
-                    return None
-                try:
-                    message = decode_record(record)
-                except MalformedMessage as cause:
-                    _log.error("a delayed message of level {of}, left out: {cause}", of=level, cause=cause)
-                    offset += 1
-                    self._offsets.set(level, offset)
-                    continue
-                now_ms, due_ms = self._wall_clock_ms(), self._levels.deliver_at_ms(level, message.store_timestamp)
-                if now_ms < due_ms <= now_ms + self._levels.delays_ms[level]:
-                    return None
-                problem = await self._send(message)
-                if problem is not None:
-                    return problem
-                offset = message.queue_offset + 1
-                self._offsets.set(level, offset)
-        return None
-
-    async def _send(self, message: StoredMessage) -> str | None:
-        properties = decode_properties(message.properties)
-        topic = properties.get(REAL_TOPIC)
-        if topic is None or topic == TRANS_HALF_TOPIC:
-            _log.error("a delayed message at {offset} names no real topic, left out", offset=message.physical_offset)
-            return None
-        for name in _CLEARED:
-            properties.pop(name, None)
-        return await self._escape.put(topic, message, properties)
-
-
-def escapes(
-    parts: BrokerParts,
-    levels: DelayLevels,
-    wall_clock_ms: Callable[[], int],
-    run_in_thread: Callable[..., Deferred[Any]],
-) -> list[EscapeRounds]:
-    """Make the services of an acting slave; none where the options want none."""
-    broker = parts.options.broker
-    if not (parts.send_settings.is_slave and broker.enable_slave_acting_master and broker.enable_remote_escape):
-        return []
-    escape = Escape(
-        broker.broker_name,
-        f"InnerProducerGroup_{broker.broker_name}_{broker.broker_id}",
-        lambda: parts.registration.name_servers,
-        parts.client,
-        parts.reactor,
-    )
-    services: list[EscapeRounds] = [
-        EscapedDelays(
-            parts.store,
-            levels,
-            parts.delay_offsets,
-            escape,
-            lambda: parts.members.acting,
-            parts.reactor,
-            wall_clock_ms,
-            run_in_thread,
-        ),
-        EscapedHalves(
-            parts.store,
-            parts.topics,
-            parts.offsets,
-            escape,
-            lambda: parts.members.acting,
-            lambda: parts.transaction_settings.check_interval_ms,
-            parts.reactor,
-            run_in_thread,
-        ),
-    ]
-    if parts.timers is not None:
-        puts = EscapedTimerPuts(escape, wall_clock_ms)
-        services.append(EscapedTimers(parts.timers, puts, lambda: parts.members.acting, parts.reactor))
-    return services

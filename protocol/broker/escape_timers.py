@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from rmqd.store.errors import StoreError
 
 from .escape_rounds import EscapeRounds
+from .names import REVIVE_TOPIC_PREFIX
 from .timer_messages import NotPut, as_put
 
 if TYPE_CHECKING:
@@ -44,7 +45,9 @@ class EscapedTimerPuts:
         """Send messages, one after the other."""
         for done, (message, enqueued_ms, again) in enumerate(puts):
             topic, properties = as_put(message, enqueued_ms, again, self._wall_clock_ms())
-            problem = await self._escape.put(topic, message.stored, properties)
+            # Check points and their acknowledgements have to meet in one queue.
+            key = message.queue_id if topic.startswith(REVIVE_TOPIC_PREFIX) else None
+            problem = await self._escape.put(topic, message.stored, properties, key=key)
             if problem is not None:
                 return done, NotPut(problem)
         return len(puts), None

@@ -17,28 +17,21 @@ from rmqd.store.reading import GetStatus
 from rmqwire.bodies import PopCheckPoint
 from rmqwire.codes import ResponseCode
 from rmqwire.errors import RequestError
-from rmqwire.message import (
-    PROPERTIES_SIZE_MAX_BYTES,
-    decode_properties,
-    decode_record,
-    encode_properties,
-    encode_record,
-)
 from rmqwire.requests.pop import PopMessage, PopMessageReply
 
 from .names import RETRY_PREFIX, pop_retry_topics
 from .pop_checks import pop_selection
 from .pop_holds import Holding
+from .pop_log import Posted, first_problem
 from .pop_offsets import PopQueue
 from .pop_receipt import (
     ORDERED_REVIVE_QUEUE_ID,
-    POP_CK,
     Receipt,
     message_offset_info,
     order_count_info,
     start_offset_info,
-    write_receipt,
 )
+from .pop_told import under_own_topic
 from .pop_turn import answer_now, commit
 
 if TYPE_CHECKING:
@@ -143,6 +136,7 @@ class OnePop:
         self._rest = 0
         self._advances: list[tuple[PopQueue, int]] = []
         self._staged_end = 0
+        self._posted: list[Deferred[str | None]] = []
         self._in_turn = True
 
     def _queues(self) -> Iterator[tuple[str, int]]:
@@ -313,44 +307,23 @@ class OnePop:
             ),
             receipt.revive_queue_id,
         )
-        if put is not None:
+        if isinstance(put, Posted):
+            self._posted.append(put.done)
+        elif put is not None:
             self._staged_end = put.physical_offset + put.size
 
     def _told(self, queue: PopQueue, receipt: Receipt, found: GetResult) -> list[bytes]:
         """The records as consumers get them: those of a retry topic under their own topic, with their receipt."""
+        header = self._header
         if self._shared.settings.actual_retry_topic or not queue.topic.startswith(RETRY_PREFIX):
             return found.records
-        told = []
-        for record in found.records:
-            message = decode_record(record)
-            properties = decode_properties(message.properties)
-            properties.setdefault(POP_CK, write_receipt(receipt, queue.topic, queue.queue_id, message.queue_offset))
-            text = encode_properties(properties)
-            if len(text) > PROPERTIES_SIZE_MAX_BYTES:  # the consumer makes the receipt of the reply's header
-                text = message.properties
-            told.append(
-                encode_record(
-                    topic=self._header.topic,
-                    queue_id=message.queue_id,
-                    body=message.body,
-                    properties=text,
-                    queue_offset=message.queue_offset,
-                    physical_offset=message.physical_offset,
-                    flag=message.flag,
-                    sys_flag=message.sys_flag,
-                    born_timestamp=message.born_timestamp,
-                    born_host=message.born_host,
-                    store_timestamp=message.store_timestamp,
-                    store_host=message.store_host,
-                    reconsume_times=message.reconsume_times,
-                    prepared_transaction_offset=message.prepared_transaction_offset,
-                )
-            )
-        return told
+        return under_own_topic(found.records, header.topic, queue.topic, queue.queue_id, receipt)
 
     def _finish(self, failed: Exception | None) -> Result:
         if failed is not None:
             return self._failed(failed)
+        if self._posted:
+            return self._finish_when_posted()
         shared, header = self._shared, self._header
         for queue, offset in self._advances:
             shared.offsets.committed(queue, offset)
@@ -368,6 +341,23 @@ class OnePop:
                 shared.holds.notify(waiters)
             return None
         return self._reply(_HELD_BACK.get(holding, ResponseCode.POLLING_TIMEOUT), "NO_MESSAGE_IN_QUEUE")
+
+    def _finish_when_posted(self) -> Deferred[Any]:
+        """Wait for check points that went elsewhere; other pops pass these queues by meanwhile."""
+        shared, posted = self._shared, self._posted
+        self._posted = []
+        queues = {queue for queue, _ in self._advances} - shared.offsets.locked
+        shared.offsets.locked.update(queues)
+
+        def stored(problem: str | None) -> Result:
+            shared.offsets.locked.difference_update(queues)
+            failed = None if problem is None else RequestError(problem, ResponseCode.SYSTEM_ERROR)
+            result = self._finish(failed)
+            for queue in queues:
+                shared.holds.notify_group(PopQueue(self._header.topic, queue.group, queue.queue_id))
+            return result
+
+        return first_problem(posted).addCallback(stored)
 
     def _reply(self, code: int, remark: str) -> Reply:
         receipt = self._receipt

@@ -22,6 +22,7 @@ from rmqwire.requests.pop import (
 )
 
 from .pop_checks import illegal_queue
+from .pop_log import Posted, first_problem
 from .pop_offsets import PopQueue
 from .pop_order import NOT_FOUND
 from .pop_receipt import ORDERED_REVIVE_QUEUE_ID, Receipt, read_receipt, topic_of_flag
@@ -66,7 +67,7 @@ class AckHandlers:
             self._ack_ordered(request, queue, header.offset, receipt.pop_time, receipt.invisible_time_ms)
             return Reply()
         put = self._stage_ack(queue, receipt, header.offset)
-        return self._stored(put, Reply(), lambda: shared.out.remove(queue, receipt.pop_time))
+        return self._stored([put], Reply(), lambda: shared.out.remove(queue, receipt.pop_time))
 
     @handles(BatchAckMessage)
     def ack_batch(self, request: Request, header: BatchAckMessage) -> Result:
@@ -74,7 +75,7 @@ class AckHandlers:
         body = body_of(request, BatchAckMessageRequestBody) if request.body else None
         if body is None or not body.acks:
             return Reply(code=ResponseCode.NO_MESSAGE)
-        last: StagedPut | None = None
+        puts: list[StagedPut | Posted | None] = []
         removed: list[tuple[PopQueue, int, int]] = []
         for batch in body.acks:
             topic = topic_of_flag(batch.retry, batch.topic or "", batch.consumer_group or "")
@@ -91,14 +92,14 @@ class AckHandlers:
                     batch.revive_queue_id,
                     body.broker_name or "",
                 )
-                last = self._stage_ack(queue, receipt, -1, offsets) or last
+                puts.append(self._stage_ack(queue, receipt, -1, offsets))
                 removed.append((queue, batch.pop_time, len(offsets)))
 
         def stored() -> None:
             for queue, pop_time, count in removed:
                 self._shared.out.remove(queue, pop_time, count)
 
-        return self._stored(last, Reply(), stored)
+        return self._stored(puts, Reply(), stored)
 
     def _offsets(self, batch: BatchAck, queue: PopQueue) -> list[int]:
         """The queue offsets that a bit set names, less those that the queue does not have."""
@@ -141,12 +142,14 @@ class AckHandlers:
             topic=header.topic,
         )
         # First the new check point: the other way round a crash between the two would lose the message.
-        put = self._put(lambda: shared.log.stage_check_point(point, receipt.revive_queue_id))
-        put = self._stage_ack(queue, receipt, header.offset) or put
+        puts = [
+            self._put(lambda: shared.log.stage_check_point(point, receipt.revive_queue_id)),
+            self._stage_ack(queue, receipt, header.offset),
+        ]
         reply = ChangeMessageInvisibleTimeReply(
             pop_time=pop_time, invisible_time=header.invisible_time, revive_qid=receipt.revive_queue_id
         )
-        return self._stored(put, Reply(reply), lambda: None)
+        return self._stored(puts, Reply(reply), lambda: None)
 
     def _change_ordered(
         self, queue: PopQueue, header: ChangeMessageInvisibleTime, receipt: Receipt
@@ -176,7 +179,7 @@ class AckHandlers:
 
     def _stage_ack(
         self, queue: PopQueue, receipt: Receipt, offset: int, offsets: list[int] | None = None
-    ) -> StagedPut | None:
+    ) -> StagedPut | Posted | None:
         ack = PopAck(
             ack_offset=offset,
             ack_offsets=offsets,
@@ -190,17 +193,16 @@ class AckHandlers:
         return self._put(lambda: self._shared.log.stage_ack(ack, receipt.revive_queue_id, receipt.revive_time))
 
     @staticmethod
-    def _put(stage: Callable[[], StagedPut | None]) -> StagedPut | None:
+    def _put(stage: Callable[[], StagedPut | Posted | None]) -> StagedPut | Posted | None:
         try:
             return stage()
         except StoreError as failed:
             raise RequestError(str(failed), ResponseCode.SYSTEM_ERROR) from failed
 
-    def _stored(self, put: StagedPut | None, reply: Reply, stored: Callable[[], None]) -> Result:
-        """Answer when what was staged is stored."""
-        if put is None:
-            return reply
-        end = put.physical_offset + put.size
+    def _stored(self, puts: list[StagedPut | Posted | None], reply: Reply, stored: Callable[[], None]) -> Result:
+        """Answer when what was staged is stored, here or elsewhere."""
+        posted = [put.done for put in puts if isinstance(put, Posted)]
+        end = max((put.physical_offset + put.size for put in puts if put and not isinstance(put, Posted)), default=0)
 
         def finish(failed: Exception | None) -> Result:
             if failed is not None:
@@ -210,7 +212,15 @@ class AckHandlers:
             wait = when_safe(end) if when_safe is not None else None
             return reply if wait is None else wait.addCallback(lambda _: reply)  # late or not, it is stored
 
-        return Staged(finish)
+        def there(problem: str | None) -> Reply:
+            if problem is not None:
+                return Reply(code=ResponseCode.SYSTEM_ERROR, remark=problem)
+            stored()
+            return reply
+
+        if posted:
+            return first_problem(posted).addCallback(there)
+        return Staged(finish) if end else reply
 
     def _ack_ordered(
         self, request: Request, queue: PopQueue, offset: int, pop_time: int, invisible_time_ms: int

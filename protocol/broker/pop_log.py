@@ -10,8 +10,10 @@ Source: `PopMessageProcessor.buildCkMsg`, `AckMessageProcessor.appendAck`, `PopC
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 
 from rmqwire.bodies import PopAck, PopCheckPoint
@@ -26,6 +28,29 @@ if TYPE_CHECKING:
     from .delay import DelayLevels
 
 _log = Logger()
+
+
+@dataclass(slots=True)
+class Posted:
+    """Something that is on its way to another broker.
+
+    Attributes:
+        done: Why it could not be stored there; None when it is.
+    """
+
+    done: Deferred[str | None]
+
+
+class RevivePost(Protocol):
+    """How a slave that stands in for its master writes to the revive topic: that of another master."""
+
+    @property
+    def acting(self) -> bool:
+        """Whether it may."""
+
+    def post(self, topic: str, queue_id: int, body: bytes, properties: dict[str, str]) -> Posted:
+        """Send a message of a revive queue; all of one queue go to the same one."""
+
 
 CHECK_POINT_TAG, ACK_TAG, BATCH_ACK_TAG = "ck", "ack", "bAck"
 DELIVER_AT = "TIMER_DELIVER_MS"
@@ -43,6 +68,9 @@ class ReviveLog:
         queue_count: `reviveQueueNum`.
         store_host: The broker's address as records have it.
         wall_clock_ms: Stamps messages.
+
+    Attributes:
+        elsewhere: Takes what a slave must not write.
     """
 
     def __init__(
@@ -61,13 +89,14 @@ class ReviveLog:
         self._levels = levels
         self._wall_clock_ms = wall_clock_ms
         self._next = 0
+        self.elsewhere: RevivePost | None = None
 
     def next_queue_id(self) -> int:
         """Take the queues in turn."""
         self._next += 1
         return (self._next - 1) % self.queue_count
 
-    def stage_check_point(self, point: PopCheckPoint, revive_queue_id: int) -> StagedPut | None:
+    def stage_check_point(self, point: PopCheckPoint, revive_queue_id: int) -> StagedPut | Posted | None:
         """Stage a check point; None when its queue is none that anybody reads.
 
         Raises:
@@ -78,7 +107,7 @@ class ReviveLog:
         deliver_at_ms = point.revive_time - CHECK_POINT_EARLY_MS
         return self._stage(revive_queue_id, CHECK_POINT_TAG, point.encode(), key, deliver_at_ms)
 
-    def stage_ack(self, ack: PopAck, revive_queue_id: int, revive_time: int) -> StagedPut | None:
+    def stage_ack(self, ack: PopAck, revive_queue_id: int, revive_time: int) -> StagedPut | Posted | None:
         """Stage an acknowledgement, of several messages when it has `ack_offsets`; None as `stage_check_point`.
 
         Raises:
@@ -89,15 +118,19 @@ class ReviveLog:
         tag = ACK_TAG if ack.ack_offsets is None else BATCH_ACK_TAG
         return self._stage(revive_queue_id, tag, ack.encode(), key, revive_time)
 
-    def _stage(self, revive_queue_id: int, tag: str, body: bytes, key: str, deliver_at_ms: int) -> StagedPut | None:
+    def _stage(
+        self, revive_queue_id: int, tag: str, body: bytes, key: str, deliver_at_ms: int
+    ) -> StagedPut | Posted | None:
         if not 0 <= revive_queue_id < self.queue_count:
             # Unlike Java, which stores it where nothing ever reads it.
             _log.warn("a receipt names revive queue {queue}: {body}", queue=revive_queue_id, body=body)
             return None
-        if self._store.options.slave:
-            raise RequestError("a slave takes no check points", ResponseCode.SERVICE_NOT_AVAILABLE)
         topic, queue_id = self.topic, revive_queue_id
         properties = {"TAGS": tag, "UNIQ_KEY": key, DELIVER_AT: str(deliver_at_ms)}
+        if self._store.options.slave:
+            if self.elsewhere is None or not self.elsewhere.acting:
+                raise RequestError("a slave takes no check points", ResponseCode.SERVICE_NOT_AVAILABLE)
+            return self.elsewhere.post(topic, queue_id, body, properties)
         text = encode_properties(properties).decode()
         try:
             aside = self._levels.put_aside(topic, queue_id, properties, text)
@@ -121,3 +154,8 @@ class ReviveLog:
 
 def _key(of: PopCheckPoint | PopAck, offset: str, tag: str) -> str:
     return f"{of.topic}@{of.queue_id}@{offset}@{of.consumer_group}@{of.pop_time}@{of.broker_name}@{tag}"
+
+
+def first_problem(posted: list[Deferred[str | None]]) -> Deferred[str | None]:
+    """Wait for all of them; give the first problem, None when there was none."""
+    return gatherResults(posted).addCallback(lambda problems: next((each for each in problems if each), None))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rmqd.store.messagestore import MessageStore
 
+    from .escape import Escape
     from .groups import SubscriptionGroups
     from .ha_acks import WhenSafe
     from .pop_checks import PopChecks, PopSettings
@@ -29,6 +30,7 @@ class PopShared:
         holds: Waiting pops.
         notices: Waiting notifications.
         when_safe: As for sends.
+        elsewhere: Reads from other brokers, and sends to them; None before the broker serves.
     """
 
     store: MessageStore
@@ -46,3 +48,4 @@ class PopShared:
     wall_clock_ms: Callable[[], int]
     run_in_thread: RunInThread
     when_safe: WhenSafe | None
+    elsewhere: Escape | None = None

@@ -9,21 +9,24 @@ Source: `PopReviveService` (5.5.0).
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from rmqd.protocol.remoting import PeerError
 from rmqd.store.errors import MessageIllegal, StoreError
 from rmqd.store.reading import GetStatus
 from rmqwire.bodies import PopAck, PopCheckPoint
 from rmqwire.dialect import loads
-from rmqwire.errors import MalformedBody, RequestError
+from rmqwire.errors import MalformedBody, RequestError, WireError
 from rmqwire.hashing import tags_code
 from rmqwire.message import decode_properties, decode_record, encode_properties, message_keys
 
 from .names import PERM_READ, PERM_WRITE, RETRY_PREFIX, pop_retry_topics
-from .pop_log import ACK_TAG, BATCH_ACK_TAG, CHECK_POINT_TAG, DELIVER_AT
+from .pop_log import ACK_TAG, BATCH_ACK_TAG, CHECK_POINT_TAG, DELIVER_AT, Posted, first_problem
 from .pop_offsets import PopQueue
 from .pop_receipt import normal_topic
 from .pop_turn import commit
@@ -214,29 +217,37 @@ class ReviveQueue:
             return
         queue = PopQueue(topic, group, point.queue_id)
         last: StagedPut | None = None
+        posted: list[Deferred[str | None]] = []
         count = 0
+        put: StagedPut | Posted | None
         for offset in _unacknowledged(point):
-            if (point.broker_name or shared.settings.broker_name) != shared.settings.broker_name:
-                last = self._put_again(point, offset) or last
-                continue
-            message = await self._message(queue, offset)
-            if message is None:
-                _log.warn("{queue}: {offset} is gone, it cannot come back", queue=queue, offset=offset)
-                continue
             try:
-                last = self._stage_retry(point, message)
+                message = await self._message(point, queue, offset)
+                if message is None:
+                    _log.warn("{queue}: {offset} is gone, it cannot come back", queue=queue, offset=offset)
+                    continue
+                put = self._put_retry(point, message)
+                count += 1
+            except (PeerError, WireError) as cause:
+                _log.info("{queue}: {offset} comes back later: {cause}", queue=queue, offset=offset, cause=cause)
+                put = self._put_again(point, offset)
             except MessageIllegal as cause:
                 _log.error("{queue}: {offset} cannot come back: {cause}", queue=queue, offset=offset, cause=cause)
-                last = self._put_again(point, offset) or last
-                continue
-            count += 1
-        if last is None:
-            return
-        failed = commit(shared.store)
-        if failed is not None:
-            raise failed
+                put = self._put_again(point, offset)
+            if isinstance(put, Posted):
+                posted.append(put.done)
+            elif put is not None:
+                last = put
+        problem = await first_problem(posted)
+        if problem is not None:
+            raise StoreError(problem)
+        if last is not None:
+            failed = commit(shared.store)
+            if failed is not None:
+                raise failed
         shared.out.remove(queue, point.pop_time, count)
-        await self._settled(last)
+        if last is not None:
+            await self._settled(last)
 
     async def _settled(self, last: StagedPut) -> None:
         """Wait until what was put would survive what the revive group's offset survives."""
@@ -247,27 +258,49 @@ class ReviveQueue:
             if wait is not None:
                 await wait
 
-    async def _message(self, queue: PopQueue, offset: int) -> StoredMessage | None:
-        read = self._shared.store.get_messages
-        found = await self._reads.later(read, queue.topic, queue.queue_id, offset, 1)
+    async def _message(self, point: PopCheckPoint, queue: PopQueue, offset: int) -> StoredMessage | None:
+        """Read a message that was popped, from the broker that has it.
+
+        Raises:
+            PeerError, WireError: That one cannot be asked now.
+        """
+        shared = self._shared
+        broker_name = point.broker_name or shared.settings.broker_name
+        if broker_name != shared.settings.broker_name:
+            if shared.elsewhere is None:
+                raise PeerError(f"{broker_name} is not known yet")
+            return await shared.elsewhere.read(broker_name, queue.topic, queue.queue_id, offset)
+        found = await self._reads.later(shared.store.get_messages, queue.topic, queue.queue_id, offset, 1)
         return decode_record(found.body) if found.status is GetStatus.FOUND else None
 
-    def _stage_retry(self, point: PopCheckPoint, message: StoredMessage) -> StagedPut:
+    def _put_retry(self, point: PopCheckPoint, message: StoredMessage) -> StagedPut | Posted:
+        """Put a message where the group looks for what comes back; a slave that stands in, on another master."""
         shared = self._shared
         group, topic = point.consumer_group or "", point.topic or ""
         if not topic.startswith(RETRY_PREFIX):
             second, first = pop_retry_topics(topic, group)
             topic = second if shared.settings.retry_v2 else first
+        properties = decode_properties(message.properties)
+        if message.reconsume_times == 0 or _FIRST_POP_TIME not in properties:
+            properties[_FIRST_POP_TIME] = str(point.pop_time)
+        properties[_ORIGIN_GROUP] = group
+        times = message.reconsume_times + (0 if point.suspended else 1)
+        if shared.store.options.slave and shared.elsewhere is not None:
+            again = replace(message, reconsume_times=times)
+            like = normal_topic(point.topic or "", group)
+            return Posted(Deferred.fromCoroutine(shared.elsewhere.put(topic, again, properties, like=like)))
+        return self._stage_retry(topic, group, message, properties, times)
+
+    def _stage_retry(
+        self, topic: str, group: str, message: StoredMessage, properties: dict[str, str], times: int
+    ) -> StagedPut:
+        shared = self._shared
         if shared.topics.get(topic) is None:
             shared.topics.create_for_send_back(topic, _RETRY_QUEUES, PERM_READ | PERM_WRITE, 0)
             shared.topics.unsaved.add(topic)
             retry_queue = PopQueue(topic, group, 0)
             if shared.offsets.query(retry_queue) < 0:
                 shared.offsets.commit(retry_queue, 0)
-        properties = decode_properties(message.properties)
-        if message.reconsume_times == 0 or _FIRST_POP_TIME not in properties:
-            properties[_FIRST_POP_TIME] = str(point.pop_time)
-        properties[_ORIGIN_GROUP] = group
         put = shared.store.stage(
             topic,
             0,
@@ -279,13 +312,13 @@ class ReviveQueue:
             sys_flag=message.sys_flag,
             born_timestamp=message.born_timestamp,
             born_host=shared.log.store_host,
-            reconsume_times=message.reconsume_times + (0 if point.suspended else 1),
+            reconsume_times=times,
         )
         shared.stats.put(topic, 1, put.size)
         return put
 
-    def _put_again(self, point: PopCheckPoint, offset: int) -> StagedPut | None:
-        """Ask once more later for a message that is another broker's."""
+    def _put_again(self, point: PopCheckPoint, offset: int) -> StagedPut | Posted | None:
+        """Ask once more later for a message that another broker has, or that cannot come back now."""
         times = int(point.put_again_times or 0)
         if times >= len(_PUT_AGAIN_AFTER_S) and self._drop_after_last:
             _log.warn("{point}: given up after {times} times", point=point, times=times)

@@ -23,8 +23,8 @@ from rmqd.store.messagestore import MessageStore
 from rmqwire.declare import Role
 from rmqwire.message import encode_host
 
+from .acting import escapes
 from .delay import DelayLevels
-from .escape import escapes
 from .escape_rounds import EscapeRounds
 from .leading import Leading
 from .listening import listen_pair

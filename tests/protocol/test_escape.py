@@ -11,9 +11,9 @@ from protocol.namesrv_wiring import topic
 from protocol.test_member_group import NAME_SERVER, Member
 from twisted.internet.defer import Deferred
 
-from rmqd.protocol.broker import escape as escape_module
+from rmqd.protocol.broker import escape_delays
+from rmqd.protocol.broker.acting import escapes
 from rmqd.protocol.broker.delay import SCHEDULE_TOPIC, DelayLevels
-from rmqd.protocol.broker.escape import escapes
 from rmqd.protocol.broker.names import TIMER_TOPIC, TRANS_HALF_TOPIC, TRANS_OP_HALF_TOPIC
 from rmqd.protocol.clocks import wall_clock_ms
 from rmqd.store.reading import GetStatus
@@ -135,7 +135,7 @@ def test_a_record_that_cannot_be_read_is_left_out(scene: Scene, monkeypatch: pyt
             raise MalformedMessage("damaged")
         return message
 
-    monkeypatch.setattr(escape_module, "decode_record", damaged)
+    monkeypatch.setattr(escape_delays, "decode_record", damaged)
     scene.put(1, b"damaged")
     scene.put(3, b"other")
     scene.pass_s(12)

@@ -6,6 +6,7 @@ import base64
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from protocol.fakes import ManualThread
@@ -15,7 +16,14 @@ from protocol.wiring import sent
 from rmqd.store.errors import ColdRead, WriteFailed
 from rmqwire.bodies import BatchAck, BatchAckMessageRequestBody, PopCheckPoint, TopicConfig
 from rmqwire.codes import ResponseCode
-from rmqwire.message import decode_properties, encode_host, encode_properties, iter_records
+from rmqwire.message import (
+    StoredMessage,
+    decode_properties,
+    decode_record,
+    encode_host,
+    encode_properties,
+    iter_records,
+)
 from rmqwire.requests.pop import BatchAckMessage, Notification, PeekMessage, PollingInfo
 
 REVIVE_TOPIC = "rmq_sys_REVIVE_LOG_C"
@@ -429,6 +437,27 @@ def test_what_belongs_to_another_broker_is_asked_for_again_later(world: PopWorld
     (again,) = [PopCheckPoint.decode(message.body) for message in iter_records(found.body)]
     assert (again.put_again_times, again.invisible_time, again.start_offset) == ("1", 11_000, 0)
     assert world.world.parts.topics.get("%RETRY%G_T") is None
+
+
+def test_what_another_broker_has_is_read_there(world: PopWorld) -> None:
+    """A slave that stood in left its check points here; what its consumers did not acknowledge comes back here."""
+    world.put(b"a", b"b")
+    world.world.parts.groups.find("G")
+    [record] = world.world.store.get_messages("T", 0, 1, 1).records
+    asked: list[tuple[str, str, int, int]] = []
+
+    class Elsewhere:
+        async def read(self, *where: Any) -> StoredMessage:
+            asked.append(where)
+            return decode_record(record)
+
+    world.pops.shared.elsewhere = Elsewhere()  # type: ignore[assignment]
+    point = check_point(world, broker_name="broker-b", count=1, offset_differences=[0], start_offset=7)
+    staged_in_revive_log(world, "ck", point.encode(), point.pop_time)
+    world.tick(20)
+    assert asked == [("broker-b", "T", 0, 7)]
+    found = world.world.store.get_messages("%RETRY%G_T", 0, 0, 32)
+    assert [message.body for message in iter_records(found.body)] == [b"b"]
 
 
 def test_a_message_that_has_no_room_for_more_properties_is_tried_again(world: PopWorld) -> None:

@@ -1,0 +1,49 @@
+"""Records of a retry topic as consumers get them from a pop: under the topic they asked for.
+
+Source: `PopMessageProcessor.getMessageContent`, `MessageDecoder` (5.5.0).
+"""
+
+from __future__ import annotations
+
+from rmqwire.message import (
+    PROPERTIES_SIZE_MAX_BYTES,
+    decode_properties,
+    decode_record,
+    encode_properties,
+    encode_record,
+)
+
+from .pop_receipt import POP_CK, Receipt, write_receipt
+
+
+def under_own_topic(
+    records: list[bytes], topic: str, stored_topic: str, queue_id: int, receipt: Receipt
+) -> list[bytes]:
+    """Give records the topic that was asked for, and the receipt that their own place makes."""
+    told = []
+    for record in records:
+        message = decode_record(record)
+        properties = decode_properties(message.properties)
+        properties.setdefault(POP_CK, write_receipt(receipt, stored_topic, queue_id, message.queue_offset))
+        text = encode_properties(properties)
+        if len(text) > PROPERTIES_SIZE_MAX_BYTES:  # the consumer makes the receipt of the reply's header
+            text = message.properties
+        told.append(
+            encode_record(
+                topic=topic,
+                queue_id=message.queue_id,
+                body=message.body,
+                properties=text,
+                queue_offset=message.queue_offset,
+                physical_offset=message.physical_offset,
+                flag=message.flag,
+                sys_flag=message.sys_flag,
+                born_timestamp=message.born_timestamp,
+                born_host=message.born_host,
+                store_timestamp=message.store_timestamp,
+                store_host=message.store_host,
+                reconsume_times=message.reconsume_times,
+                prepared_transaction_offset=message.prepared_transaction_offset,
+            )
+        )
+    return told
