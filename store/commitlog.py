@@ -289,6 +289,11 @@ class CommitLog:
 
         return sync
 
+    @property
+    def is_flushing(self) -> bool:
+        """Whether the sync that `flush_plan` gave is not done yet."""
+        return self._flushing
+
     def flushed(self, offset: int) -> None:
         """The sync that `flush_plan` gave is done."""
         self._flushing = False

@@ -70,12 +70,18 @@ class ConsumeQueue:
         self.min_offset = 0
         self.log_begin = 0  # of the log, when min_offset was last looked for
         self.max_offset = 0
-        """Where the next message goes."""
+        """What is read ends here; `end_offset`, unless messages are held back."""
         # The offset of the first unit that is not in a file, and the units from there on. Swapped as one, so that
         # a reader in a thread never sees the one without the other.
         self.memory: tuple[int, bytearray] = (0, bytearray())
         self.staged_next = 0
         self.staged = bytearray()
+
+    @property
+    def end_offset(self) -> int:
+        """Where the next message goes."""
+        memory_start, tail = self.memory
+        return memory_start + len(tail) // UNIT_BYTES
 
     def path(self, start: int) -> str:
         """The file that begins at byte `start`."""

@@ -75,12 +75,24 @@ class AbortFile:
             return False
         return True
 
-    def create(self, process_id: int) -> None:
-        """Make it, with the process id as text as 5.x does."""
+    def is_of_boot(self, boot_id: str) -> bool:
+        """Whether the previous run was in the same life of the machine, so that all it wrote is there."""
+        try:
+            fd = self._files.open(self.path)
+        except FileNotFoundError:
+            return False
+        try:
+            _, _, written = self._files.pread(fd, self._files.size(self.path), 0).partition(b"\n")
+        finally:
+            self._files.close(fd)
+        return bool(boot_id) and written == boot_id.encode("ascii")
+
+    def create(self, process_id: int, boot_id: str = "") -> None:
+        """Make it, with the process id as text as 5.x does, and the life of the machine in a line of its own."""
         fd = self._files.open(self.path, create=True)
         try:
             self._files.truncate(fd, 0)
-            write_all(self._files, fd, str(process_id).encode("ascii"), 0)
+            write_all(self._files, fd, f"{process_id}\n{boot_id}".encode("ascii") if boot_id else b"%d" % process_id, 0)
             self._files.data_sync(fd)
         finally:
             self._files.close(fd)

@@ -111,7 +111,7 @@ class Dispatcher:
         Raises:
             As `dispatch`.
         """
-        ahead = record.queue_offset - queue.max_offset
+        ahead = record.queue_offset - queue.end_offset
         if ahead < 0:
             if self._is_built(queue, record):
                 return False
@@ -132,22 +132,23 @@ class Dispatcher:
             self._queues.write_tail(queue)
 
     def _is_built(self, queue: ConsumeQueue, record: StoredMessage) -> bool:
-        if queue.max_offset <= queue.min_offset:
+        end = queue.end_offset
+        if end <= queue.min_offset:
             return True
-        last, size, _ = self._queues.unit(queue, queue.max_offset - 1, self._queues.waiting)
+        last, size, _ = self._queues.unit(queue, end - 1, self._queues.waiting)
         return record.physical_offset < last + size
 
     def _gap(self, queue: ConsumeQueue, record: StoredMessage, ahead: int) -> None:
         empty = not queue.starts and not queue.memory[1]
         if not self._from_log_begin:
             raise GapFound(
-                f"{record.topic} queue {record.queue_id} has units up to {queue.max_offset}, "
+                f"{record.topic} queue {record.queue_id} has units up to {queue.end_offset}, "
                 f"but the log continues with {record.queue_offset}"
             )
         if not empty:
             self.gaps.append(
                 f"{record.topic} queue {record.queue_id}: the log has no messages "
-                f"{queue.max_offset} to {record.queue_offset - 1}"
+                f"{queue.end_offset} to {record.queue_offset - 1}"
             )
             if ahead * UNIT_BYTES <= self._queues.file_size:
                 self._queues.append(queue, FILLER * ahead)

@@ -9,7 +9,7 @@ Source: `CommitLog.asyncPutMessage`, `MessageExtEncoder`, `ConsumeQueue.putMessa
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from zlib import crc32
 
 import msgspec
@@ -28,6 +28,7 @@ from .commitlog import BLANK_BYTES, CommitLog
 from .consumequeue import UNIT, ConsumeQueue
 from .dispatch import DeliveryTime, unit_tags_code
 from .errors import MessageTooLarge, NotWritable, PropertiesTooLarge, TopicTooLong, WriteFailed
+from .heldback import Arrived, HeldBack
 from .indexfile import KeyedMessage
 from .keyindex import BUILD_AFTER, KeyIndex
 from .options import StoreOptions
@@ -104,6 +105,7 @@ class GroupWriter:
         self.options = options
         self._listeners: list[tuple[Mapping[str, object] | None, ArrivalCallback]] = []
         self._awaited: tuple[Mapping[str, object], ...] | None = ()  # topics that are told; None tells all
+        self.held_back: HeldBack | None = None
         self._wall_clock_ms = wall_clock_ms
         self._delivery = delivery_time_ms
         self._not_writable: NotWritable | None = NotWritable("the store is not open")
@@ -334,16 +336,23 @@ class GroupWriter:
         self._take_keys()
         touched = self._touched
         self._touched = []
-        append = speed.append_units or append_units
-        arrived, long = append(touched, self.queues.dirty, self._awaited, TAIL_WRITE_BYTES)
+        held = self.held_back
+        if held is not None:
+            arrived, long = held.append_units(touched, self.queues.dirty, TAIL_WRITE_BYTES, self._position)
+        else:
+            append = speed.append_units or append_units
+            arrived, long = append(touched, self.queues.dirty, self._awaited, TAIL_WRITE_BYTES)
         for queue in long:
             self._write_tail(queue)
+        self._tell_arrived(arrived)
+        self._tell(None)
+
+    def _tell_arrived(self, arrived: Iterable[Arrived]) -> None:
         for queue, units in arrived:
             tags = [tags_code for _, _, tags_code in UNIT.iter_unpack(units)]
             for topics, told in self._listeners:
                 if topics is None or queue.topic in topics:
                     told(queue.topic, queue.queue_id, queue.max_offset, tags)
-        self._tell(None)
 
     def tell_arrivals(self, told: ArrivalCallback, topics: Mapping[str, object] | None = None) -> None:
         """Tell of new messages in queues, once they can be read.
@@ -394,7 +403,7 @@ class GroupWriter:
 
     def _drop_group(self) -> None:
         for queue in self._touched:
-            queue.staged_next = queue.max_offset
+            queue.staged_next = queue.end_offset
             queue.staged.clear()
         self._touched.clear()
         self._keyed.clear()

@@ -210,6 +210,24 @@ class KeyIndex:
             return 0, 0
         return int(os.path.basename(self.files[-1].path)), self.files[-1].header.index_count
 
+    def position_at(self, physical_offset: int) -> tuple[int, int]:
+        """What `position` was before the messages at and behind an offset were added; all is written by now.
+
+        Raises:
+            OSError: a file could not be read.
+        """
+        for file in reversed(self.files):
+            low, high = 1, file.header.index_count
+            while low < high:
+                middle = (low + high) // 2
+                if file.entry(middle, self._waiting_reader)[1] < physical_offset:
+                    low = middle + 1
+                else:
+                    high = middle
+            if low > 1:
+                return int(os.path.basename(file.path)), low
+        return 0, 0
+
     def file_count(self) -> int:
         """How many files there are."""
         return len(self.files)

@@ -30,10 +30,10 @@ from .options import StoreOptions
 from .queuetable import ConsumeQueues
 from .reading import QueueReading, physical_memory_bytes
 from .recovery import Recovery, RecoveryReport
-from .replication import ReplicaWriter
 from .retention import DiskState, Retention
 from .runwriter import RunWriter
 from .storereads import QueryResult, StoreReads
+from .truncation import Truncation
 
 __all__ = ["MessageStore", "QueryResult", "RecoveryReport", "StagedPut", "StoreOptions"]
 
@@ -42,7 +42,7 @@ _CHECKPOINT_MANY_FILES = 200
 """With more files than this to sync, checkpoints are rarer: a minute apart, unless much was written."""
 
 
-class MessageStore(RunWriter, ReplicaWriter, StoreReads):
+class MessageStore(RunWriter, Truncation, StoreReads):
     """One folder of messages.
 
     Args:
@@ -139,7 +139,7 @@ class MessageStore(RunWriter, ReplicaWriter, StoreReads):
                 raise StoreDamaged("a DLedger or RocksDB store; only the plain file layout is served", file=name)
 
     def _recover(self) -> RecoveryReport:
-        report = RecoveryReport(previous_exit_ok=not self._abort.exists())
+        report = RecoveryReport(not self._abort.exists(), self._abort.is_of_boot(self.options.boot_id))
         self.log.load()
         self.queues.load()
         if self.index is not None:
@@ -156,7 +156,7 @@ class MessageStore(RunWriter, ReplicaWriter, StoreReads):
             index_safe=self.options.message_index_safe,
             report=report,
         ).run()
-        self._abort.create(os.getpid())
+        self._abort.create(os.getpid(), self.options.boot_id)
         self._position = self._part_begin = self.log.wrote_offset
         self._file_end = self.log.start_of(self._position) + self.log.file_size
         self._last_timestamp = max(self._checkpoint.physic_msg_timestamp, report.last_store_timestamp)

@@ -51,6 +51,8 @@ class StoreOptions:
     """Messages of one query by key."""
     offset_check_in_slave: bool = False
     slave: bool = False
+    boot_id: str = ""
+    """What names this life of the machine: after a crash of the process alone nothing that was written is missing."""
 
     delete_when: str = "04"
     """Hours of local time at which expired files go, separated by `;`."""

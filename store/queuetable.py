@@ -168,8 +168,7 @@ class ConsumeQueues(QueueFiles):
     def append(self, queue: ConsumeQueue, units: bytes | bytearray) -> None:
         """Add units to a queue's end, in memory; `write_tail` brings them to the file."""
         queue.memory[1].extend(units)
-        queue.max_offset += len(units) // UNIT_BYTES
-        queue.staged_next = queue.max_offset
+        queue.max_offset = queue.staged_next = queue.end_offset
         self.dirty[queue] = None
 
     def write_tail(self, queue: ConsumeQueue) -> None:
@@ -240,8 +239,28 @@ class ConsumeQueues(QueueFiles):
             queue.memory = (offset, bytearray())
             self.dirty.pop(queue, None)
         self.clear_behind(queue, offset)
-        queue.max_offset = queue.staged_next = offset
+        queue.staged_next = offset
+        queue.max_offset = min(queue.max_offset, offset)
         queue.min_offset = min(queue.min_offset, offset)
+
+    def cut_behind(self, queue: ConsumeQueue, physical_offset: int) -> int | None:
+        """Drop the units about bytes of the log at or behind an offset; gives where the queue ended if there were any.
+
+        Raises:
+            OSError: a file could not be read or written.
+        """
+        low, end = queue.min_offset, queue.end_offset
+        high = end
+        while low < high:
+            middle = (low + high) // 2
+            if self.unit(queue, middle, self.waiting)[0] < physical_offset:
+                low = middle + 1
+            else:
+                high = middle
+        if low >= end:
+            return None
+        self.cut(queue, low)
+        return end
 
     def clear_behind(self, queue: ConsumeQueue, offset: int) -> None:
         """Make sure that nothing is in the files at or above `offset`."""

@@ -58,6 +58,8 @@ class RecoveryReport:
     """What opening a store found and did."""
 
     previous_exit_ok: bool = True
+    same_boot: bool = False
+    """The previous run was in the same life of the machine."""
     case: str = ""
     """The name of the recovery function that ran."""
     log_begin: int = 0
@@ -403,15 +405,9 @@ class Recovery:
 
     def _cut_to_log(self, queue: ConsumeQueue, end: int) -> None:
         """Drop the units about bytes behind the end of the log."""
-        low, high = queue.min_offset, queue.max_offset
-        while low < high:
-            middle = (low + high) // 2
-            if self.queues.unit(queue, middle, self.queues.waiting)[0] < end:
-                low = middle + 1
-            else:
-                high = middle
-        if low < queue.max_offset:
+        before = self.queues.cut_behind(queue, end)
+        if before is not None:
             self.report.notes.append(
-                f"{queue.topic} queue {queue.queue_id}: cut from {queue.max_offset} to {low}, as the log ends at {end}"
+                f"{queue.topic} queue {queue.queue_id}: cut from {before} to {queue.end_offset}, "
+                f"as the log ends at {end}"
             )
-            self.queues.cut(queue, low)

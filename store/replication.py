@@ -34,6 +34,7 @@ from .consumequeue import UNIT, ConsumeQueue
 from .dispatch import DeliveryTime, Dispatcher, unit_tags_code
 from .errors import NotWritable, ReplicaRefused
 from .groupwriter import SLAVE_TAKES_NONE, GroupWriter
+from .heldback import HeldBack
 from .keyindex import KeyIndex
 from .options import StoreOptions
 from .queuetable import ConsumeQueues
@@ -72,6 +73,16 @@ class ReplicaWriter(GroupWriter):
         if not is_slave:
             self.forget_incomplete()
         self.refuse(SLAVE_TAKES_NONE if is_slave else None)
+
+    def hold_back(self) -> None:
+        """From now on messages are seen when they are confirmed, not when they are committed."""
+        if self.held_back is None:
+            self.held_back = HeldBack()
+
+    def confirm(self, offset: int) -> None:
+        """What was written before an offset of the log may be seen."""
+        if self.held_back is not None:
+            self._tell_arrived(self.held_back.shown(offset))
 
     @property
     def received_offset(self) -> int | None:

@@ -12,6 +12,17 @@ if TYPE_CHECKING:
     from rmqd.conf import BrokerOptions
 
 
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+def boot_id() -> str:
+    """Give what names this life of the machine; "" where the system does not tell."""
+    try:
+        return _BOOT_ID.read_text("ascii").strip()
+    except OSError:
+        return ""
+
+
 def store_options(options: BrokerOptions, store_host: bytes) -> StoreOptions:
     """Give the store its values.
 
@@ -47,6 +58,7 @@ def store_options(options: BrokerOptions, store_host: bytes) -> StoreOptions:
         max_msgs_num_batch=store.max_msgs_num_batch,
         offset_check_in_slave=store.offset_check_in_slave,
         slave=store.broker_role is BrokerRole.SLAVE,
+        boot_id=boot_id(),
         delete_when=store.delete_when,
         file_reserved_time_hours=store.file_reserved_time,
         delete_file_batch_max=store.delete_file_batch_max,

@@ -1,0 +1,201 @@
+"""The epoch file: which master wrote which stretch of the log, in controller mode (`epochFileCheckpoint`).
+
+Text: the number of entries, the CRC-32 of all that follows, then a line `epoch-start offset` for each, ascending. A
+stretch ends where the next one begins, the last one at the end of the log. Two logs are the same up to the point where
+the last stretch that both have ends in one of them.
+
+What it must not do: look at the log. Crash guarantee: when a call that changes the list returns, the list is on disk; a
+crash inside it leaves the old or the new one.
+
+Source: `EpochFileCache`, `CheckpointFile`, `EpochEntry` (5.5.0).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+from zlib import crc32
+
+from .errors import ReplicaRefused, StoreDamaged, StoreError
+from .files import Files, RealFiles, remove_file
+from .statefile import StateFile
+
+NO_EPOCH = -1
+
+
+class Epoch(NamedTuple):
+    """One master's stretch of the log."""
+
+    epoch: int
+    start: int
+    """Offset of its first byte."""
+
+
+def encode_epochs(entries: Sequence[Epoch]) -> bytes:
+    """The text of the file."""
+    lines = "".join(f"{entry.epoch}-{entry.start}\n" for entry in entries).encode("ascii")
+    return b"%d\n%d\n%b" % (len(entries), crc32(lines) & 0x7FFFFFFF, lines)
+
+
+def decode_epochs(text: bytes) -> tuple[Epoch, ...]:
+    """Read the text of the file.
+
+    Raises:
+        ValueError: it is damaged, and says how.
+    """
+    head, _, rest = text.partition(b"\n")
+    checksum, _, lines = rest.partition(b"\n")
+    expected = int(checksum)
+    if expected and crc32(lines.replace(b"\r\n", b"\n")) & 0x7FFFFFFF != expected:
+        raise ValueError("the checksum is wrong")
+    entries = []
+    for line in lines.splitlines():
+        epoch, _, start = line.partition(b"-")
+        entries.append(Epoch(int(epoch), int(start)))
+    if len(entries) != int(head):
+        raise ValueError(f"{int(head)} entries should be there, {len(entries)} are")
+    for before, after in pairwise(entries):
+        if after.epoch <= before.epoch or after.start < before.start:
+            raise ValueError(f"entry {after.epoch}-{after.start} follows {before.epoch}-{before.start}")
+    return tuple(entries)
+
+
+def consistent_point(ours: Sequence[Epoch], our_end: int, theirs: Sequence[Epoch], their_end: int) -> int | None:
+    """Up to where two logs are the same; None when no stretch is in both.
+
+    Args:
+        our_end: the end of our log.
+        their_end: the end of the other one.
+
+    Source: `EpochFileCache.findConsistentPoint`.
+    """
+    their_ends = dict(zip(theirs, _ends(theirs, their_end), strict=True))
+    for entry, end in reversed(list(zip(ours, _ends(ours, our_end), strict=True))):
+        found = their_ends.get(entry)
+        if found is not None:
+            return min(end, found)
+    return None
+
+
+def _ends(entries: Sequence[Epoch], log_end: int) -> list[int]:
+    return [*(entry.start for entry in entries[1:]), log_end] if entries else []
+
+
+class EpochFile:
+    """The list and its file.
+
+    Args:
+        path: `storePathEpochFile`.
+
+    Attributes:
+        entries: The list, oldest first; replaced as a whole.
+    """
+
+    def __init__(self, path: str, *, files: Files | None = None) -> None:
+        self._files: Files = files or RealFiles()
+        self._file = StateFile(path, files=self._files)
+        self.entries: tuple[Epoch, ...] = ()
+
+    def load(self, log_end: int) -> None:
+        """Read the file; stretches that begin behind the end of the log are gone with it.
+
+        Raises:
+            StoreDamaged: neither the file nor its `.bak` can be used. StoreError: they cannot be read or written.
+        """
+        text = self._file.load()
+        if text is None:
+            self.entries = ()
+            return
+        try:
+            entries = decode_epochs(text)
+        except ValueError as cause:
+            entries = self._from_backup(cause)
+        self.entries = entries
+        self._replace(entry for entry in entries if entry.start <= log_end)
+
+    def _from_backup(self, cause: ValueError) -> tuple[Epoch, ...]:
+        # An older list is safe: where it lacks a stretch or has one too many, more of the log is compared as different.
+        backup = self._file.load_backup()
+        told = f"the epochs of the log cannot be read: {cause}"
+        if backup is None:
+            raise StoreDamaged(told, file=self._file.path) from cause
+        try:
+            return decode_epochs(backup)
+        except ValueError as second:
+            raise StoreDamaged(f"{told}; of its .bak: {second}", file=self._file.path) from second
+
+    @property
+    def last_epoch(self) -> int:
+        """The newest epoch; -1 when there is none."""
+        return self.entries[-1].epoch if self.entries else NO_EPOCH
+
+    def at(self, offset: int) -> tuple[Epoch, int | None] | None:
+        """The stretch an offset lies in and where it ends, None for the last one; None before the first."""
+        entries = self.entries
+        for index in range(len(entries) - 1, -1, -1):
+            if entries[index].start <= offset:
+                return entries[index], entries[index + 1].start if index + 1 < len(entries) else None
+        return None
+
+    def append(self, epoch: int, start: int) -> None:
+        """Begin a stretch.
+
+        Unlike Java, also where the one before is empty: else what two masters wrote would carry one epoch.
+
+        Raises:
+            ReplicaRefused: it is not newer than the last one, or begins before it. StoreError: it cannot be saved.
+        """
+        if self.entries and (epoch <= self.entries[-1].epoch or start < self.entries[-1].start):
+            last = self.entries[-1]
+            raise ReplicaRefused(
+                f"epoch {epoch} from {start} on does not follow epoch {last.epoch} from {last.start} on"
+            )
+        self._replace((*self.entries, Epoch(epoch, start)))
+
+    def receive(self, epoch: int, start: int) -> None:
+        """Take the stretch that bytes of a master belong to; the one that is the last already is fine.
+
+        Raises:
+            As `append`.
+        """
+        if not self.entries or self.entries[-1] != (epoch, start):
+            self.append(epoch, start)
+
+    def cut_suffix_by_offset(self, offset: int) -> None:
+        """The log ends at `offset`: drop the stretches that begin there or behind. Raises `StoreError`."""
+        self._replace(entry for entry in self.entries if entry.start < offset)
+
+    def cut_suffix_by_epoch(self, epoch: int) -> None:
+        """Drop this epoch and all newer ones. Raises `StoreError`."""
+        self._replace(entry for entry in self.entries if entry.epoch < epoch)
+
+    def cut_prefix(self, offset: int) -> None:
+        """The log begins at `offset`: drop the stretches that end there or before. Raises `StoreError`."""
+        ends = [*(entry.start for entry in self.entries[1:]), None]
+        kept = [entry for entry, end in zip(self.entries, ends, strict=False) if end is None or end > offset]
+        self._replace(kept)
+
+    def clear(self) -> None:
+        """The log is empty and may begin anywhere. Raises `StoreError`."""
+        self._replace(())
+
+    def _replace(self, entries: Iterable[Epoch]) -> None:
+        entries = tuple(entries)
+        if entries == self.entries:
+            return
+        if entries:
+            self._file.save(encode_epochs(entries))
+        else:
+            self._remove()
+        self.entries = entries
+
+    def _remove(self) -> None:
+        # The backup first: alone it would be taken for the list.
+        path = self._file.path
+        try:
+            for name in (path + ".bak", path):
+                remove_file(self._files, name)
+            self._files.sync_directory(path.rpartition("/")[0])
+        except OSError as error:
+            raise StoreError(f"cannot remove: {error.strerror}", file=path) from error

@@ -1,0 +1,81 @@
+"""Messages that are held back: written, but seen only once they are confirmed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rmqd.store.messagestore import MessageStore
+
+from .stores import make_store
+from .stores import put as stage
+
+
+def opened(path: Path) -> MessageStore:
+    store = make_store(path)
+    store.open()
+    return store
+
+
+def put(store: MessageStore, *queue_ids: int) -> int:
+    for queue_id in queue_ids:
+        stage(store, b"body", queue_id=queue_id, properties={"TAGS": "A"})
+    store.commit()
+    return store.max_physical_offset
+
+
+def test_a_message_is_seen_when_it_is_confirmed(tmp_path: Path) -> None:
+    """A consumer gets it then, and whoever waits for it is told then."""
+    store = opened(tmp_path)
+    told: list[tuple[str, int, int, list[int]]] = []
+    store.tell_arrivals(lambda *arrival: told.append((*arrival[:3], list(arrival[3]))))
+    put(store, 0)
+    assert told == [("T", 0, 1, [65])]
+    store.hold_back()
+    first = put(store, 0, 0, 1)
+    second = put(store, 0)
+    assert len(told) == 1
+    assert [store.max_offset("T", queue_id) for queue_id in (0, 1)] == [1, 0]
+    assert store.get_messages("T", 0, 1, 32).count == 0
+    assert store.get_messages("T", 0, 0, 32).count == 1
+    store.confirm(first - 1)
+    assert len(told) == 1, "a group is shown as one"
+    store.confirm(first)
+    assert told[1:] == [("T", 0, 3, [65, 65]), ("T", 1, 1, [65])]
+    assert store.get_messages("T", 0, 0, 32).count == 3
+    store.confirm(second)
+    assert store.get_messages("T", 0, 0, 32).count == 4
+    store.close()
+
+
+def test_what_is_held_back_keeps_its_place_in_the_queue(tmp_path: Path) -> None:
+    """The next message, a group that is dropped, and a restart all find the true end of the queue."""
+    store = opened(tmp_path)
+    store.hold_back()
+    put(store, 0, 0)
+    assert stage(store, b"next").queue_offset == 2
+    store._drop_group()
+    put(store, 0)
+    assert store.max_offset("T", 0) == 0
+    store.close()
+    store = opened(tmp_path)
+    assert store.max_offset("T", 0) == 3
+    store.close()
+
+
+def test_a_cut_forgets_what_is_held_back_behind_it(tmp_path: Path) -> None:
+    """What is left of a group is shown when the rest of the log is confirmed."""
+    store = opened(tmp_path)
+    store.hold_back()
+    put(store, 0)
+    size = store.max_physical_offset
+    put(store, 0, 1, 1)
+    end = store.cut_log(3 * size)
+    assert end == 3 * size
+    store.confirm(end - 1)
+    assert [store.max_offset("T", queue_id) for queue_id in (0, 1)] == [1, 0]
+    store.confirm(end)
+    assert [store.max_offset("T", queue_id) for queue_id in (0, 1)] == [2, 1]
+    put(store, 1)
+    store.confirm(store.max_physical_offset)
+    assert store.get_messages("T", 1, 0, 32).count == 2
+    store.close()
