@@ -110,7 +110,7 @@ class BrokerOptions:
         if dledger:
             self.broker.broker_id = -1
         elif self.broker.enable_controller_mode:
-            return
+            self._adjust_controlled(reading)
         elif role is not BrokerRole.SLAVE:
             if self.broker.broker_id != MASTER_ID:
                 self.notices.append(f"{given['brokerId'].place}: brokerId 0 is used, as a master has no other")
@@ -120,6 +120,18 @@ class BrokerOptions:
             shown = str(self.broker.broker_id)
             expected = "a number above 0, as brokerRole is SLAVE"
             raise ConfError(place.file, place.line, "brokerId", expected, shown)
+
+    def _adjust_controlled(self, reading: Reading) -> None:
+        """A controller decides the role: until it has, the broker is nobody's master."""
+        given = reading.source
+        if not self.broker.controller_addr.strip():
+            raise given["enableControllerMode"].wrong("false, as controllerAddr names no controller")
+        if self.broker.enable_slave_acting_master:
+            place = given["enableSlaveActingMaster"].place
+            self.notices.append(f"{place}: not acted upon, as enableControllerMode is true")
+            self.broker.enable_slave_acting_master = False
+        self.store.broker_role = BrokerRole.SLAVE
+        self.broker.broker_id = -1
 
 
 class NamesrvOptions:

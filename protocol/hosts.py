@@ -40,3 +40,16 @@ def numeric_address(host: str) -> str:
         raise OSError(f"{host!r} is no name") from cause
     found.sort(key=lambda entry: entry[0] != socket.AF_INET)  # records of old clients have four bytes for it
     return str(found[0][4][0])
+
+
+def all_addresses(host: str) -> list[str]:
+    """Give every address of a name, each once; waits for the name server.
+
+    Raises:
+        OSError: The name is not known.
+    """
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except UnicodeError as cause:
+        raise OSError(f"{host!r} is no name") from cause
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))

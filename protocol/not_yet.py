@@ -18,7 +18,7 @@ _LITE = "lite topics of 5.5"
 
 _BROKER: dict[int, str] = {
     C.RESET_MASTER_FLUSH_OFFSET: _HA,
-    **dict.fromkeys((C.GET_BROKER_EPOCH_CACHE, C.NOTIFY_BROKER_ROLE_CHANGED), _CONTROLLER),
+    C.GET_BROKER_EPOCH_CACHE: _CONTROLLER,
     **dict.fromkeys(
         (
             C.UPDATE_AND_CREATE_ACL_CONFIG,

@@ -24,14 +24,20 @@ class BrokerCluster(OptionGroup):
     enable_remote_escape = boolean(False, "Let it send its delayed messages to other brokers.", acted=True)
     skip_pre_online = boolean(False, "Join at once, without catching up first.", acted=True)
     lock_in_strict_mode = boolean(False, "A queue lock needs a majority of the replicas.")
-    forward_timeout = int64(3000, "ms", "Longest wait for a request that is passed to another broker.")
-    enable_controller_mode = boolean(False, "Let a controller decide who is master.")
-    controller_addr = text("", "Controllers as host:port;host:port.")
-    fetch_controller_addr_by_dns_lookup = boolean(False, "Look the controllers up in DNS.")
+    forward_timeout = int64(3000, "ms", "Longest wait for a request that is passed to another broker.", acted=True)
+    enable_controller_mode = boolean(False, "Let a controller decide who is master.", acted=True)
+    controller_addr = text("", "Controllers as host:port;host:port.", acted=True)
+    fetch_controller_addr_by_dns_lookup = boolean(False, "Look the controllers up in DNS.", acted=True)
     sync_broker_metadata_period = int64(
-        5000, "ms", "Time between two looks at the broker's own state at the controller."
+        5000, "ms", "Time between two looks at the broker's own state at the controller.", acted=True
     )
-    check_sync_state_set_period = int64(5000, "ms", "Time between two checks of which replicas are in sync.")
-    sync_controller_metadata_period = int64(10_000, "ms", "Time between two looks for the leading controller.")
-    controller_heart_beat_timeout_mills = int64(10_000, "ms", "Silence after which the controller gives a broker up.")
-    broker_election_priority = int32(2_147_483_647, "", "Lower numbers are rather elected master.")
+    check_sync_state_set_period = int64(
+        5000, "ms", "Time between two checks of which replicas are in sync.", acted=True
+    )
+    sync_controller_metadata_period = int64(
+        10_000, "ms", "Time between two looks for the leading controller.", acted=True
+    )
+    controller_heart_beat_timeout_mills = int64(
+        10_000, "ms", "Silence after which the controller gives a broker up.", acted=True
+    )
+    broker_election_priority = int32(2_147_483_647, "", "Lower numbers are rather elected master.", acted=True)

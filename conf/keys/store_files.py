@@ -29,7 +29,9 @@ class StoreFiles(OptionGroup):
         "File of the epochs in controller mode; epochFileCheckpoint under the root unless set.", important=True
     )
     store_path_broker_identity = optional_text(
-        "File of the broker's number in controller mode; brokerIdentity under the root unless set.", important=True
+        "File of the broker's number in controller mode; brokerIdentity under the root unless set.",
+        important=True,
+        acted=True,
     )
     mapped_file_size_commit_log = int32(
         1_073_741_824,

@@ -22,6 +22,7 @@ from rmqwire import speed
 from rmqwire.declare import Role
 
 from .clients import ConsumerRegistry, ProducerRegistry
+from .controller_link import RoleNotices
 from .delay_delivery import DelayedDelivery
 from .delay_offsets import DelayOffsets
 from .durability import GroupCommit
@@ -37,7 +38,7 @@ from .pop_modes import RequestModes
 from .pop_service import PopService
 from .pull import PullHandlers, PullSettings
 from .pull_checks import PullChecks
-from .registration import BrokerAddress, Registration
+from .registration import broker_registration
 from .replication import Replication
 from .request_reply import ReplyHandlers, ReplySettings
 from .retry_routing import RetryRouting
@@ -183,7 +184,7 @@ class BrokerParts:
         self.when_safe = self.flow.counted(
             self.replication.when_safe(self.group_commit.when_flushed if sync_flush else None)
         )
-        self.registration = self._registration(reactor, address)
+        self.registration = broker_registration(options, self.topics, self.client, reactor, address)
         self.registration.on_master = self.replication.master_changed
         self.members = member_group(self)
         self.topics.on_changed.append(self.registration.topics_changed)
@@ -209,7 +210,7 @@ class BrokerParts:
             slave_read_enable=broker.slave_read_enable,
             broker_ip=broker.broker_ip1,
             is_slave=self.send_settings.is_slave,
-            refuses_reads=self._refuses_reads(),
+            refuses_reads=self.slave_refuses_reads() or broker.enable_controller_mode,
             offset_check_in_slave=options.store.offset_check_in_slave,
             master_is_alive=self.replication.has_master,
         )
@@ -225,41 +226,16 @@ class BrokerParts:
             self.replication.sync = slave_sync(self)
         self.send_runs: SendRuns | None = None
         """What serves usual sends, where it was built."""
+        self.role_notices = RoleNotices()
         self.handlers = self._handlers(address)
 
-    def _refuses_reads(self) -> bool:
+    def slave_refuses_reads(self) -> bool:
+        """Whether this is a slave, and the file says that slaves are not read."""
         said = "slaveReadEnable" in self.options.source and not self.options.broker.slave_read_enable
         return said and self.options.store.broker_role is BrokerRole.SLAVE
 
     def _file(self, name: str) -> StateFile:
         return StateFile(self._config_dir / name)
-
-    def _registration(self, reactor: Any, address: str) -> Registration:
-        broker, store = self.options.broker, self.options.store
-        ha_host = broker.broker_ip2
-        return Registration(
-            BrokerAddress(
-                cluster=broker.broker_cluster_name,
-                name=broker.broker_name,
-                broker_id=broker.broker_id,
-                address=address,
-                ha_server_address=f"{ha_host}:{store.ha_listen_port}",
-            ),
-            self.topics,
-            [each.strip() for each in (broker.namesrv_addr or "").split(";") if each.strip()],
-            self.client,
-            reactor,
-            period_ms=broker.register_name_server_period,
-            force_register=broker.force_register,
-            timeout_ms=broker.register_broker_timeout_mills,
-            broker_permission=lambda: broker.broker_permission,
-            compressed=broker.compressed_register,
-            split_size=broker.split_registration_size if broker.enable_split_registration else 0,
-            acting_master=broker.enable_slave_acting_master,
-            heartbeat_interval_ms=broker.broker_heartbeat_interval,
-            not_active_timeout_ms=broker.broker_not_active_timeout_millis,
-            old_name_servers=broker.compatible_with_old_name_srv,
-        )
 
     def _timers(self) -> TimerService:
         store = self.options.store
@@ -392,6 +368,7 @@ class BrokerParts:
             ),
             TimerStateHandlers(self.timers),
             HaHandlers(self.replication),
+            self.role_notices,
             self.members,
             *self.pops.handlers,
             *state_handlers(self, self._run_in_thread, address),

@@ -24,6 +24,7 @@ from .register_body import RegistrationBodies
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
 
+    from rmqd.conf import BrokerOptions
     from rmqd.protocol.client import RemotingClient
     from rmqwire.bodies import TopicConfig
     from rmqwire.command import RemotingCommand
@@ -305,3 +306,39 @@ def _fire(_: object, waiters: list[Deferred[None]]) -> None:
 def _all(parts: Iterable[Deferred[None]]) -> Deferred[None]:
     """Fire when all have, with None, whatever became of them."""
     return DeferredList(list(parts), consumeErrors=True).addCallback(lambda _: None)
+
+
+def broker_registration(
+    options: BrokerOptions, topics: TopicSource, client: RemotingClient, clock: IReactorTime, address: str
+) -> Registration:
+    """Make the registration of a broker from its options.
+
+    Args:
+        options: The configuration.
+        topics, client, clock: As for `Registration`.
+        address: `brokerIP1:listenPort`.
+    """
+    broker = options.broker
+    return Registration(
+        BrokerAddress(
+            cluster=broker.broker_cluster_name,
+            name=broker.broker_name,
+            broker_id=broker.broker_id,
+            address=address,
+            ha_server_address=f"{broker.broker_ip2}:{options.store.ha_listen_port}",
+        ),
+        topics,
+        [each.strip() for each in (broker.namesrv_addr or "").split(";") if each.strip()],
+        client,
+        clock,
+        period_ms=broker.register_name_server_period,
+        force_register=broker.force_register,
+        timeout_ms=broker.register_broker_timeout_mills,
+        broker_permission=lambda: broker.broker_permission,
+        compressed=broker.compressed_register,
+        split_size=broker.split_registration_size if broker.enable_split_registration else 0,
+        acting_master=broker.enable_slave_acting_master,
+        heartbeat_interval_ms=broker.broker_heartbeat_interval,
+        not_active_timeout_ms=broker.broker_not_active_timeout_millis,
+        old_name_servers=broker.compatible_with_old_name_srv,
+    )

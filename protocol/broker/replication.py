@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from rmqd.protocol.client import RemotingClient
     from rmqd.store.messagestore import MessageStore
 
+    from .auto_switch import AutoSwitch
     from .registration import MasterAddresses
     from .slave_sync import SlaveSync
 
@@ -125,6 +126,7 @@ class Replication:
         service: The slaves of this broker.
         acks: What SYNC_MASTER waits for; None in other roles.
         client: The link to the master; None unless this is a slave.
+        auto_switch: Replication in the direction that a controller decides; None unless `enableControllerMode`.
         master: `host:port` of the master's requests; None while it is not known.
         sync: What else is copied from the master; None unless this is a slave.
     """
@@ -152,6 +154,7 @@ class Replication:
             if role is BrokerRole.SLAVE
             else None
         )
+        self.auto_switch: AutoSwitch | None = None
         self.master: str | None = None
         self.sync: SlaveSync | None = None
         self._port: HaPort | None = None

@@ -24,6 +24,7 @@ from rmqwire.declare import Role
 from rmqwire.message import encode_host
 
 from .acting import escapes
+from .controller_link import ControllerLink, controller_link
 from .delay import DelayLevels
 from .escape_rounds import EscapeRounds
 from .leading import Leading
@@ -76,6 +77,7 @@ class Broker:
         self.store: MessageStore
         self.parts: BrokerParts
         self._leading: Leading
+        self._link: ControllerLink | None = None
 
     async def start(self) -> None:
         """Listen, open the store, load the state, register with the name servers.
@@ -111,6 +113,9 @@ class Broker:
                 if self.parts.timers is not None:
                     self.parts.timers.begin(leads=not self.parts.send_settings.is_slave)
                 self.parts.replication.serve(slaves)
+                self._leading = Leading(self.parts)
+                if self.options.broker.enable_controller_mode:
+                    self._link = controller_link(self.parts, self._leading, self.run_in_thread)
                 main.dispatcher = Dispatcher(
                     Role.BROKER,
                     self.parts.handlers,
@@ -128,7 +133,6 @@ class Broker:
             await slaves.stop()
             await self._server.stop_listening()
             raise
-        self._leading = Leading(self.parts)
         self._upkeep = Upkeep(self.options, self.store, self.parts, self._server, self.run_in_thread)
         await self.parts.members.fetch()
         self.parts.pops.begin()
@@ -140,7 +144,10 @@ class Broker:
         self._escapes = escapes(self.parts, levels, wall_clock_ms, self.run_in_thread)
         for escape in self._escapes:
             escape.begin()
-        await self.parts.registration.start()
+        if self._link is None:
+            await self.parts.registration.start()
+        else:
+            await self._link.start()
 
     def _record_ip(self, ip: str) -> str:
         """Give the address that records hold; `brokerIP1` may be a name, which clients are then told as it is."""
@@ -153,6 +160,8 @@ class Broker:
         """Stop accepting, answer what is in hand, write everything down, and leave the name servers."""
         await self._server.stop_listening()
         self.parts.members.stop()
+        if self._link is not None:
+            await self._link.stop()
         for escape in self._escapes:
             await escape.stop()
         await self.parts.registration.stop()

@@ -67,8 +67,9 @@ class SlaveSync:
         self._periodic.clock = clock
 
     def start(self) -> None:
-        """Begin to copy."""
-        self._periodic.start(PERIOD_S, now=True)
+        """Begin to copy; also again after `stop`."""
+        if not self._periodic.running:
+            self._periodic.start(PERIOD_S, now=True)
 
     def stop(self) -> None:
         """Copy no more."""

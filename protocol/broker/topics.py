@@ -263,8 +263,16 @@ class TopicTable:
         self._writer.changed()
         return True
 
-    def bump_version(self) -> None:
-        """Raise the version without a change of any topic, as when the broker's permission changes."""
+    def bump_version(self, state_version: int | None = None) -> None:
+        """Raise the version without a change of any topic, as when the broker's permission changes.
+
+        Args:
+            state_version: The term of a master that a controller elected, from now on.
+        """
+        if state_version is not None:
+            self.data_version = DataVersion(
+                counter=self.data_version.counter, state_version=state_version, timestamp=self.data_version.timestamp
+            )
         self._changed([], announce=False)
 
     def settled(self) -> Deferred[None]:

@@ -93,6 +93,7 @@ WRONG = [
     ("brokerRole=SLAVE", "brokerId", "a number above 0", "0"),
     ("brokerName=\\u00", "brokerName", "four hexadecimal digits", "'\\u00'"),
     ("enableDLegerCommitLog=true\nenableControllerMode=true", "enableControllerMode", "false", "'true'"),
+    ("enableControllerMode=true", "enableControllerMode", "controllerAddr", "'true'"),
 ]
 
 
@@ -226,11 +227,19 @@ def test_ports(tmp_path: Path, text: str, listen: int, ha: int) -> None:
         ("brokerRole=SYNC_MASTER\nbrokerId=0", 0),
         ("brokerRole=SYNC_MASTER\nbrokerId=4", 0),
         ("enableDLegerCommitLog=true", -1),
-        ("enableControllerMode=true\nbrokerId=7", 7),
+        ("enableControllerMode=true\ncontrollerAddr=c:9878\nbrokerId=7", -1),
     ],
 )
 def test_the_role_decides_about_the_number(tmp_path: Path, text: str, broker_id: int) -> None:
     assert broker(tmp_path, text).broker.broker_id == broker_id
+
+
+def test_a_controller_decides_the_role(tmp_path: Path) -> None:
+    text = "enableControllerMode=true\ncontrollerAddr=c:9878\nbrokerRole=SYNC_MASTER\nenableSlaveActingMaster=true"
+    options = broker(tmp_path, text)
+    assert options.store.broker_role is BrokerRole.SLAVE
+    assert not options.broker.enable_slave_acting_master
+    assert ":4: not acted upon" in options.notices[-1]
 
 
 def test_paths_follow_the_root_unless_set(tmp_path: Path) -> None:
