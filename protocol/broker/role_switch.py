@@ -72,7 +72,7 @@ class RoleSwitch:
         """
         parts = self._parts
         self.stop()
-        self._master = self._ha_address = None
+        self._master = self._ha_address = parts.replication.master = None
         if parts.replication.sync is not None:
             parts.replication.sync.stop()
         await self._auto.become_master(broker_id, epoch, set_epoch, members)
