@@ -16,6 +16,8 @@ from interop.server import Broker
 
 CONTROLLER_GET_SYNC_STATE_DATA = 1006
 NAME = "broker-a"
+QUICK_CLIENT = {"setPollNameServerInterval": 1000, "setHeartbeatBrokerInterval": 1000}
+"""Clients that look for the new master every second; by default they do every 30 s."""
 CONTROLLED: dict[str, object] = {
     **LIVELY,
     "enableControllerMode": "true",
@@ -48,12 +50,20 @@ class Group:
         self.brokers: list[Broker] = []
 
     def add(self, which: str, properties: Mapping[str, object] | None = None) -> Broker:
-        """Start one more broker, of the kind under test or of an official version, and wait until it is in step."""
+        """Start one more broker, of the kind under test or of an official version."""
         given = {**CONTROLLED, "controllerAddr": self.controllers, **(properties or {})}
         kind: Any = {} if which == "tested" else {"kind": "official", "version": which}
         broker = self._servers.broker(self.name_servers, given, **kind)
         self.brokers.append(broker)
         return broker
+
+    def revive(self) -> None:
+        """Start those brokers that a case before has ended, and wait until all are in step."""
+        for broker in self.brokers:
+            if not runs(broker):
+                broker.start()
+        self.wait_in_step(*self.brokers)
+        self.wait_master()
 
     def replicas(self) -> dict[str, Any]:
         """Return what the leading controller tells of the group: `ReplicasInfo`; empty while it tells nothing."""
@@ -72,6 +82,16 @@ class Group:
     def in_step(self) -> set[str]:
         """Return the addresses in the sync state set."""
         return {replica["brokerAddress"] for replica in self.replicas().get("inSyncReplicas", [])}
+
+    def addresses(self) -> dict[str, str]:
+        """Return the number of every replica that the controller knows, by address."""
+        told = self.replicas()
+        replicas = [*told.get("inSyncReplicas", []), *told.get("notInSyncReplicas", [])]
+        return {replica["brokerAddress"]: str(replica["brokerId"]) for replica in replicas}
+
+    def number_of(self, broker: Broker) -> str:
+        """Return the number that the controller gave a broker."""
+        return self.addresses()[broker.address]
 
     def master(self) -> Broker | None:
         """Return the elected master, where it is a broker of this group that runs."""

@@ -2,39 +2,66 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
 import pytest
 
 from interop.api import Api
-from interop.case import case, expect, expect_bodies
-from interop.cluster import Servers
-from interop.controlled import Group
+from interop.case import case, expect, expect_bodies, expect_that
+from interop.cluster import Kind, Servers
+from interop.controlled import NAME, QUICK_CLIENT, Group
 from interop.driver import until
+from interop.native import Native
 from interop.replicas import can_send, expect_same_logs, send_some, wait_caught_up
 
 
-@pytest.fixture(autouse=True)
-def _modern(official_version: str) -> None:
+@pytest.fixture(scope="module")
+def group(tmp_path_factory: pytest.TempPathFactory, kind: Kind, official_version: str) -> Iterator[Group]:
+    """A controller and two brokers of the kind under test; what cases end, the next one revives."""
     if official_version < "5":
         pytest.skip("there is no such mode before 5.0")
+    servers = Servers(tmp_path_factory.mktemp("controlled"), kind, official_version)
+    try:
+        yield group_of(servers, "tested-tested")
+    finally:
+        servers.close()
+
+
+def group_of(servers: Servers, kinds: str) -> Group:
+    """Start a group, brokers one after the other, so that the first one is elected."""
+    group = Group(servers, servers.name_server().address, servers.controller().address)
+    for which in kinds.split("-"):
+        group.add(which)
+        group.wait_in_step(*group.brokers)
+    return group
+
+
+def other_of(group: Group, broker: Any) -> Any:
+    """The other one of two."""
+    return next(one for one in group.brokers if one is not broker)
 
 
 @case(
     "controller/1",
-    "the first broker is elected master; when it dies another one in step takes over without a person, producer and consumer carry on, no acknowledged message is lost; the old master comes back as a slave with the same log",
+    "when the master dies the other broker in step takes over without a person, producer and consumer carry on, no acknowledged message is lost; the old master comes back as a slave with the same log",
     source="ReplicasManager, AutoSwitchHAService, ReplicasInfoManager.electMaster 5.5.0",
 )
-@pytest.mark.parametrize("kinds", ["tested-tested"])
-def test_master_dies(kinds: str, api: Api, servers: Servers) -> None:
-    name_server = servers.name_server()
-    group = Group(servers, name_server.address, servers.controller().address)
-    first, second = (group.add(which) for which in kinds.split("-"))
-    group.wait_in_step(first, second)
-    expect(group.wait_master().address, first.address, "the master")
+def test_master_dies(group: Group, api: Api) -> None:
+    group.revive()
+    change_masters(group, api)
+
+
+def change_masters(group: Group, api: Api) -> None:
+    """Kill the master under a producer and a consumer, and start it again."""
+    first = group.wait_master()
+    second = other_of(group, first)
     topic = api.fresh("topic")
-    api.create_topic(name_server.address, topic, 4)
-    producer = api.producer(name_server.address)
+    api.create_topic(group.name_servers, topic, 4)
+    producer = api.producer(group.name_servers, set=QUICK_CLIENT)
     sent = send_some(producer, topic, "before")
-    consumer = api.consumer(name_server.address, topic)
+    consumer = api.consumer(group.name_servers, topic, set=QUICK_CLIENT)
     consumer.wait_bodies(sent)
 
     first.kill()
@@ -50,6 +77,63 @@ def test_master_dies(kinds: str, api: Api, servers: Servers) -> None:
     end = wait_caught_up(second, first)
     consumer.wait_bodies(sent)
     expect_bodies([message for message in consumer.received() if message["body"] in sent], sent, once=False)
-    second.stop()
-    first.stop()
     expect_same_logs(second, first, end)
+
+
+@case(
+    "controller/2",
+    "official and native mqadmin tell the same of controllers and replicas, change a controller's configuration, have a replica elected, and have a dead one forgotten",
+    source="org.apache.rocketmq.tools.command.controller, ...command.ha.GetSyncStateSetSubCommand 5.5.0",
+)
+def test_tools(group: Group, api: Api) -> None:
+    group.revive()
+    namesrv, controller = group.name_servers, group.controllers
+
+    def official(*words: str) -> str:
+        return told(api.mqadmin(namesrv, *words))
+
+    with Native() as native:
+
+        def ours(*words: str) -> str:
+            answer = native.run(*words, "-n", namesrv)
+            expect(answer.code, 0, f"exit code of {' '.join(words)}: {answer.err}")
+            return told(answer.out)
+
+        for words in (
+            ("getControllerMetaData", "-a", controller),
+            ("getSyncStateSet", "-a", controller, "-b", NAME),
+            ("getBrokerEpoch", "-b", NAME),
+            ("getControllerConfig", "-a", controller),
+        ):
+            expect(ours(*words), official(*words), f"what {words[0]} prints")
+        for tool, value in ((ours, "1100"), (official, "1200")):
+            tool("updateControllerConfig", "-a", controller, "-k", "scanInactiveMasterInterval", "-v", value)
+            shown = ours("getControllerConfig", "-a", controller)
+            expect_that(bool(re.search(rf"scanInactiveMasterInterval\W+{value}", shown)), f"{value} shown", shown)
+        for tool in (ours, official):
+            elect_other(group, tool)
+        gone = other_of(group, group.wait_master())
+        number = group.number_of(gone)
+        gone.kill()
+        group.wait_in_step(group.wait_master())
+        words = ("cleanBrokerMetadata", "-a", controller, "-b", number, "-bn", NAME, "-c", "DefaultCluster")
+        expect(until(lambda: "success" in native.run(*words, "-n", namesrv).out, 30), True, "the dead one forgotten")
+        expect_that(gone.address not in group.addresses(), "one replica left", group.addresses())
+
+
+def elect_other(group: Group, tool: Callable[..., str]) -> None:
+    """Have the broker elected that is not master."""
+    group.wait_in_step(*group.brokers)
+    before = group.wait_master()
+    after = other_of(group, before)
+    words = ("-a", group.controllers, "-b", group.number_of(after), "-bn", NAME, "-c", "DefaultCluster")
+    printed = tool("electMaster", *words)
+    expect_that(after.address in printed, f"{after.address} told as the master", printed)
+    expect(group.wait_master(but=before).address, after.address, "the elected master")
+    group.wait_in_step(*group.brokers)
+
+
+def told(printed: str) -> str:
+    """What a tool printed, lines in one order and without what is its logging's."""
+    noise = re.compile(r"RocketMQLog:WARN|SLF4J|WARNING: |^\s*$")
+    return "\n".join(sorted(line.rstrip() for line in printed.splitlines() if not noise.search(line)))
