@@ -120,7 +120,7 @@ class MessageStore(RunWriter, Truncation, StoreReads):
         self._lock.acquire()
         try:
             self._refuse_other_layouts()
-            report = self._recover()
+            report = self.report = self._recover()
         except OSError as error:
             self._abandon()
             raise StoreError(f"cannot open the store: {error}", file=self._root) from error

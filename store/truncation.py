@@ -19,7 +19,7 @@ from .checkpoint import Checkpoint, save_checkpoint
 from .consumequeue import ConsumeQueue
 from .errors import FlushFailed, NotWritable, ReplicaRefused, StoreError
 from .files import Files, remove_file
-from .recovery import NOTHING_WRITTEN, LogScan
+from .recovery import NOTHING_WRITTEN, LogScan, RecoveryReport
 from .replication import ReplicaWriter
 
 
@@ -31,6 +31,8 @@ class Truncation(ReplicaWriter):
     _checkpoint_path: str
     _checkpointing: bool
     _samples: deque[tuple[int, int]]
+    report: RecoveryReport
+    """What opening the store found and did."""
 
     @property
     def is_syncing(self) -> bool:
@@ -54,7 +56,7 @@ class Truncation(ReplicaWriter):
         self.forget_incomplete()
         self._drop_group()
         log = self.log
-        if offset >= log.wrote_offset:
+        if offset >= log.wrote_offset and (offset or not log.starts):
             return log.wrote_offset
         if self._failure is not None:
             raise self._failure.with_traceback(None)

@@ -26,7 +26,9 @@ class StoreFiles(OptionGroup):
         "Folder of the DLedger log.", key="storePathDLedgerCommitLog", important=True
     )
     store_path_epoch_file = optional_text(
-        "File of the epochs in controller mode; epochFileCheckpoint under the root unless set.", important=True
+        "File of the epochs in controller mode; epochFileCheckpoint under the root unless set.",
+        important=True,
+        acted=True,
     )
     store_path_broker_identity = optional_text(
         "File of the broker's number in controller mode; brokerIdentity under the root unless set.",

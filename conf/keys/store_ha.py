@@ -40,7 +40,9 @@ class StoreHa(OptionGroup):
         aliases=("haSlaveFallbehindMax",),
         acted=True,
     )
-    ha_max_time_slave_not_catchup = int64(15_000, "ms", "A slave that has been behind for longer is not in sync.")
+    ha_max_time_slave_not_catchup = int64(
+        15_000, "ms", "A slave that has been behind for longer is not in sync.", acted=True
+    )
     ha_flow_control_enable = boolean(False, "Limit what is sent to a slave.", important=True, acted=True)
     max_ha_transfer_byte_in_second = int64(104_857_600, "bytes/s", "Most bytes sent to a slave.", acted=True, low=1)
     slave_timeout = int32(3000, "ms", "Longest wait of a SYNC_MASTER send for its replicas.", acted=True, low=1)
@@ -61,8 +63,8 @@ class StoreHa(OptionGroup):
     sync_master_flush_offset_when_startup = boolean(False, "Ask the master at the start how far it has flushed.")
     max_checksum_range = int64(1_073_741_824, "bytes", "Most of the log that is compared with the master at the start.")
     max_slave_resend_length = int64(268_435_456, "bytes", "Never read by 5.5.")
-    sync_from_last_file = boolean(False, "An empty slave begins at the master's last file.")
-    async_learner = boolean(False, "A replica that never counts as in sync.")
+    sync_from_last_file = boolean(False, "An empty slave begins at the master's last file.", acted=True)
+    async_learner = boolean(False, "A replica that never counts as in sync.", acted=True)
     enable_dleger_commit_log = boolean(False, "Replicate by DLedger.", key="enableDLegerCommitLog")
     dleger_group = optional_text("Name of the DLedger group.", key="dLegerGroup")
     dleger_peers = optional_text("Its members as n0-host:port;n1-host:port.", key="dLegerPeers")

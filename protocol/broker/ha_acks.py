@@ -95,6 +95,10 @@ class ReplicaAcks:
         """Answer all who still wait."""
         if self._expiry.running:
             self._expiry.stop()
+        self.give_up()
+
+    def give_up(self) -> None:
+        """Answer all who wait: nobody will acknowledge anything any more."""
         waiting, self._waiting = self._waiting, deque()
         for _, _, _, answer in waiting:
             answer.callback(ResponseCode.FLUSH_SLAVE_TIMEOUT)

@@ -259,7 +259,11 @@ class SlaveLink(Protocol):
             self.pump()
         if self.next_offset >= 0 and not self._paused and now - self._last_written > settings.heartbeat_s:
             self._last_written = now
-            self.transport.write(FRAME_HEAD.pack(self.next_offset, 0))
+            self.transport.write(self.sign_of_life())
+
+    def sign_of_life(self) -> bytes:
+        """Give what is sent when there is nothing to send."""
+        return FRAME_HEAD.pack(self.next_offset, 0)
 
 
 class HaService(ServerFactory):
@@ -301,7 +305,7 @@ class HaService(ServerFactory):
         self._ticks = LoopingCall(self._tick)
         self._ticks.clock = clock
 
-    def buildProtocol(self, addr: IAddress | None) -> SlaveLink:
+    def buildProtocol(self, addr: IAddress | None) -> SlaveLink | None:
         """Make the connection of a slave."""
         return SlaveLink(self)
 

@@ -116,7 +116,7 @@ class MasterLink(Protocol):
     def connectionLost(self, reason: Failure | None = None) -> None:
         """What had come of a record will come again."""
         self._client.store.forget_incomplete()
-        self._client.lost(self)
+        self._client.lost(self, appended=self.appended)
 
 
 class HaClient(Factory):
@@ -257,14 +257,14 @@ class HaClient(Factory):
             self._retry.cancel()
             self._retry = None
 
-    def lost(self, link: MasterLink) -> None:
+    def lost(self, link: Protocol, *, appended: bool) -> None:
         """The connection is gone."""
         if self.link is not link:
             return
         self.link = None
         if not self.problem:
             self.say(f"the connection to the master at {self.address} was lost")
-        self._try_again(SOON_S if link.appended else RETRY_S)
+        self._try_again(SOON_S if appended else RETRY_S)
 
     def _tick(self) -> None:
         link = self.link

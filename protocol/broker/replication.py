@@ -5,6 +5,7 @@ Only construction, start and stop; a broker of any role listens for slaves, as t
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,10 @@ from twisted.logger import Logger
 from rmqd.conf import BrokerRole
 from rmqd.protocol.client import tcp_endpoints
 from rmqd.protocol.transport import write_promptly
+from rmqd.store.epochs import EpochFile
 from rmqwire.bodies import HAClientRuntimeInfo, HAConnectionRuntimeInfo, HARuntimeInfo
 
+from .auto_switch import AutoSwitch
 from .ha_acks import RULING_KEYS, AckRules, ReplicaAcks, WhenSafe, when_both
 from .ha_check import divergence
 from .ha_master import HaService, HaSettings, SlaveLink
@@ -31,12 +34,12 @@ if TYPE_CHECKING:
     from rmqd.protocol.client import RemotingClient
     from rmqd.store.messagestore import MessageStore
 
-    from .auto_switch import AutoSwitch
     from .registration import MasterAddresses
     from .slave_sync import SlaveSync
 
 _log = Logger()
 
+EPOCH_FILE = "epochFileCheckpoint"
 _ADDRESS_LENGTH_MIN = 6
 """As Java: a shorter `haMasterAddress` counts as none."""
 
@@ -55,8 +58,8 @@ def ha_settings(options: BrokerOptions) -> HaSettings:
 
 def ack_rules(options: BrokerOptions) -> AckRules:
     """Take what SYNC_MASTER waits for from the configuration."""
-    store = options.store
-    ruled = not RULING_KEYS.isdisjoint(options.source)
+    store, controlled = options.store, options.broker.enable_controller_mode
+    ruled = controlled or not RULING_KEYS.isdisjoint(options.source)
     return AckRules(
         timeout_ms=store.slave_timeout if ruled or "slaveTimeout" in options.source else store.sync_flush_timeout,
         ruled=ruled,
@@ -64,7 +67,7 @@ def ack_rules(options: BrokerOptions) -> AckRules:
         min_in_sync_replicas=store.min_in_sync_replicas,
         auto=store.enable_auto_in_sync_replicas,
         all_in_sync=store.all_ack_in_sync_state_set,
-        refuses=ruled and options.broker.enable_slave_acting_master,
+        refuses=controlled or (ruled and options.broker.enable_slave_acting_master),
     )
 
 
@@ -147,14 +150,20 @@ class Replication:
         self._run_in_thread = run_in_thread
         settings = ha_settings(options)
         role = options.store.broker_role
-        self.service = HaService(store, settings, reactor, run_in_thread)
-        self.acks = ReplicaAcks(self.service, reactor, ack_rules(options)) if role is BrokerRole.SYNC_MASTER else None
-        self.client = (
-            HaClient(store, tcp_endpoints(reactor), settings, reactor, wall_clock_ms, self._check)
-            if role is BrokerRole.SLAVE
-            else None
-        )
+        self.service: HaService
+        self.acks: ReplicaAcks | None = None
+        self.client: HaClient | None = None
         self.auto_switch: AutoSwitch | None = None
+        if options.broker.enable_controller_mode:
+            self.auto_switch = auto = self._switched(wall_clock_ms)
+            self.service, self.acks = auto.service, auto.acks
+        else:
+            self.service = HaService(store, settings, reactor, run_in_thread)
+            if role is BrokerRole.SYNC_MASTER:
+                self.acks = ReplicaAcks(self.service, reactor, ack_rules(options))
+            elif role is BrokerRole.SLAVE:
+                endpoint = tcp_endpoints(reactor)
+                self.client = HaClient(store, endpoint, settings, reactor, wall_clock_ms, self._check)
         self.master: str | None = None
         self.sync: SlaveSync | None = None
         self._port: HaPort | None = None
@@ -163,9 +172,27 @@ class Replication:
         if self.client is not None and len(given) >= _ADDRESS_LENGTH_MIN:
             self.client.set_address(given)
 
+    def _switched(self, wall_clock_ms: Callable[[], int]) -> AutoSwitch:
+        options = self._options
+        path = options.store.store_path_epoch_file or os.path.join(options.store.store_path_root_dir, EPOCH_FILE)
+        made = AutoSwitch(
+            self._store,
+            EpochFile(path),
+            ha_settings(options),
+            ack_rules(options),
+            self._reactor,
+            tcp_endpoints(self._reactor),
+            self._run_in_thread,
+            wall_clock_ms,
+        )
+        return made.timed(options.store)
+
     def follow(self) -> None:
         """Take the options as they are now."""
         settings = ha_settings(self._options)
+        if self.auto_switch is not None:
+            self.auto_switch.timed(self._options.store).follow(settings, ack_rules(self._options))
+            return
         self.service.settings = settings
         if self.client is not None:
             self.client.settings = settings
@@ -191,9 +218,12 @@ class Replication:
 
     def start(self) -> None:
         """Replicate."""
-        self.service.start()
-        if self.acks is not None:
-            self.acks.start()
+        if self.auto_switch is not None:
+            self.auto_switch.start()
+        else:
+            self.service.start()
+            if self.acks is not None:
+                self.acks.start()
         if self.client is not None:
             self.client.start()
         if self.sync is not None:
@@ -208,6 +238,9 @@ class Replication:
             self.client.stop()
         if self.sync is not None:
             self.sync.stop()
+        if self.auto_switch is not None:
+            await self.auto_switch.stop()
+            return
         if self.acks is not None:
             await self.acks.drained()
             self.acks.stop()
@@ -254,6 +287,8 @@ class Replication:
 
     def has_master(self) -> bool:
         """Whether this is a slave whose master is connected."""
+        if self.auto_switch is not None:
+            return self.auto_switch.connected
         return self.client is not None and self.client.connected
 
     def _is_given(self) -> bool:
@@ -272,6 +307,8 @@ class Replication:
 
         Source: `DefaultHAService.getRuntimeInfo`.
         """
+        if self.auto_switch is not None:
+            return self.auto_switch.status()
         end, client = self._store.max_physical_offset, self.client
         if client is not None:
             read_ms, written_ms = client.times_ms()
