@@ -30,6 +30,8 @@ BACKLOG = (1_000, 1_000_000, 10_000_000)
 HOLDS = 10_000
 HOLDS_PER_CONNECTION = 100
 ROUNDS = 3
+FAILED_MAX = 0.01
+QUEUES_TIMEOUT_S = 180.0
 UPDATE_TOPIC, PULL_MESSAGE = 17, 11
 
 
@@ -49,8 +51,10 @@ def cost(side: Ours, topic: str, queues: int = 4) -> float:
         raw(side, topic, warm_s=1.0, measured_s=2.0, queues=queues, connections=4, inflight=64) for _ in range(ROUNDS)
     ]
     failed = [one.failed for one in seen if one.failed]
-    if failed:
-        raise SystemExit(f"growth: {topic}: {failed}")
+    if failed:  # on a machine with other work some wait for too long and are refused; those do not count
+        print(f"{topic}: refused {failed}", flush=True)
+    if any(sum(one.failed.values()) > one.messages * FAILED_MAX for one in seen):
+        raise SystemExit(f"growth: {topic}: too many were refused")
     return sorted(one.cpu_s_per_million or 0.0 for one in seen)[ROUNDS // 2]
 
 
@@ -83,6 +87,17 @@ def say(what: str, amount: int, micros: float, first: float) -> float:
     return first
 
 
+def wait_for_queues(side: Ours, topic: str, queues: int) -> None:
+    """Wait until each queue has its file: making it costs more than all that comes later."""
+    folder = side.folder / "data" / "store" / "consumequeue" / topic
+    deadline = time.monotonic() + QUEUES_TIMEOUT_S
+    while len(list(folder.iterdir())) < queues:
+        if time.monotonic() > deadline:
+            raise SystemExit(f"growth: {folder} has no {queues} queues after {QUEUES_TIMEOUT_S} s")
+        time.sleep(0.5)
+    time.sleep(3)
+
+
 def grow_queues(folder: Path) -> None:
     """One topic of more and more queues, each in use."""
     first = 0.0
@@ -90,7 +105,7 @@ def grow_queues(folder: Path) -> None:
         with running(folder) as side:
             make_topic(side.port, "Growth", queues)
             raw(side, "Growth", count=max(2 * queues, 1000), queues=queues, connections=4, inflight=64)
-            time.sleep(3)
+            wait_for_queues(side, "Growth", queues)
             first = say("queues", queues, cost(side, "Growth", queues), first)
 
 

@@ -27,7 +27,8 @@ from dataclasses import dataclass
 from zlib import crc32
 
 from .errors import DerivedWriteFailed, FlushFailed, StoreDamaged
-from .files import Files, save_page, sync_path
+from .files import Files, save_page
+from .manysync import ManySync
 
 CHECKPOINT_SIZE_BYTES = 4096
 _FIELDS = struct.Struct(">qqqqqq")
@@ -151,6 +152,7 @@ def save_checkpoint(files: Files, path: str, checkpoint: Checkpoint) -> None:
 
 def checkpoint_job(
     files: Files,
+    syncing: ManySync,
     paths: Iterable[str],
     checkpoint_path: str,
     checkpoint: Checkpoint,
@@ -159,7 +161,7 @@ def checkpoint_job(
     """The blocking work of a checkpoint: sync what it speaks about, then write it. For a thread; it shares nothing.
 
     Args:
-        paths: files, and folders ending in a slash. One that is gone by now (a deleted topic) is skipped.
+        paths: as of `ManySync.sync`.
         write_index: what of the index has to be written before it is synced.
 
     Returns:
@@ -173,13 +175,10 @@ def checkpoint_job(
                 write_index()
             except OSError as error:
                 raise DerivedWriteFailed(f"the index cannot be written: {error}") from error
-        for path in paths:
-            try:
-                sync_path(files, path)
-            except FileNotFoundError:
-                continue
-            except OSError as error:
-                raise FlushFailed(f"cannot sync: {error.strerror}", file=path) from error
+        try:
+            syncing.sync(paths)
+        except OSError as error:
+            raise FlushFailed(f"cannot sync: {error.strerror}", file=error.filename) from error
         try:
             save_checkpoint(files, checkpoint_path, checkpoint)
         except OSError as error:

@@ -13,6 +13,9 @@ import contextlib
 import errno
 import fcntl
 import os
+import re
+import sys
+from collections.abc import Sequence
 from typing import Protocol
 
 SECTOR_BYTES = 512
@@ -56,6 +59,18 @@ class Files(Protocol):
 
     def sync_directory(self, path: str) -> None:
         """Make the names in a folder durable."""
+        ...
+
+    def open_file_system(self, folder: str) -> int | None:
+        """A descriptor for `sync_file_system`; None when the file system of a folder is not known to be fit for it."""
+        ...
+
+    def sync_file_system(self, fd: int, paths: Sequence[str]) -> list[str]:
+        """Make all files and names of a file system durable; gives those of `paths` that are on another one.
+
+        Raises:
+            OSError: anything written since the descriptor was opened may be lost.
+        """
         ...
 
     def size(self, path: str) -> int:
@@ -145,6 +160,21 @@ class RealFiles:
         finally:
             os.close(fd)
 
+    def open_file_system(self, folder: str) -> int | None:
+        if not _reports_write_errors() or file_system_type(os.stat(folder).st_dev) != "ext4":
+            return None
+        return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def sync_file_system(self, fd: int, paths: Sequence[str]) -> list[str]:
+        import ctypes
+
+        device = os.fstat(fd).st_dev
+        elsewhere = [path for path in paths if not _is_on(device, path)]
+        if ctypes.CDLL(None, use_errno=True).syncfs(fd) != 0:
+            error = ctypes.get_errno()
+            raise OSError(error, os.strerror(error))
+        return elsewhere
+
     def size(self, path: str) -> int:
         return os.stat(path).st_size
 
@@ -176,6 +206,33 @@ class RealFiles:
         used = stat.f_blocks - stat.f_bfree
         usable = stat.f_bavail
         return used / (used + usable) if used + usable else 0.0
+
+
+def _reports_write_errors() -> bool:
+    """Whether `syncfs` of this kernel tells of data that could not be written."""
+    release = re.match(r"(\d+)\.(\d+)", os.uname().release) if sys.platform == "linux" else None
+    return release is not None and (int(release[1]), int(release[2])) >= (5, 8)
+
+
+def file_system_type(device: int, mounts: str = "/proc/self/mountinfo") -> str | None:
+    """What kind of file system a device holds, as the mounts of this process tell; None when they do not."""
+    number = f"{os.major(device)}:{os.minor(device)}"
+    try:
+        with open(mounts, encoding="utf-8", errors="replace") as lines:
+            for line in lines:
+                before, _, after = line.partition(" - ")
+                if before.split(" ", 3)[2:3] == [number] and after:
+                    return after.split(" ", 1)[0]
+    except FileNotFoundError:
+        pass
+    return None
+
+
+def _is_on(device: int, path: str) -> bool:
+    try:
+        return os.stat(path).st_dev == device
+    except FileNotFoundError:
+        return True  # gone: nothing to sync
 
 
 def write_all(files: Files, fd: int, data: bytes | bytearray, offset: int) -> None:

@@ -236,7 +236,7 @@ class MessageStore(RunWriter, Truncation, StoreReads):
 
     # -- what is derived -----------------------------------------------------------------------------------------
 
-    def tick_consume_queues(self, limit: int = 256) -> int:
+    def tick_consume_queues(self, limit: int = 64) -> int:
         """Write queue units and index entries that are only in memory, of at most `limit` queues.
 
         Returns:
@@ -303,7 +303,7 @@ class MessageStore(RunWriter, Truncation, StoreReads):
             paths += self.index.unsynced
             self._syncing_index, self.index.unsynced = self.index.unsynced, {}
         self._checkpointing = True
-        return checkpoint_job(self._files, paths, self._checkpoint_path, checkpoint, write_index)
+        return checkpoint_job(self._files, queues.syncing, paths, self._checkpoint_path, checkpoint, write_index)
 
     def _next_checkpoint(self, complete: int) -> Checkpoint:
         self._samples.append((self.log.wrote_offset, self._last_timestamp))

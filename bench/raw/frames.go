@@ -28,7 +28,19 @@ func newRequest(o options, number, slot int) (request, error) {
 	opaque := firstOpaque + slot
 	switch o.mode {
 	case "send", "batch":
-		return newSend(o, number, queue, opaque)
+		slots := o.conns * o.inflight
+		if o.queues <= slots {
+			return newSend(o, number, queue, opaque)
+		}
+		all := &spread{}
+		for ; number < o.queues; number += slots {
+			one, err := newSend(o, number, number, opaque)
+			if err != nil {
+				return nil, err
+			}
+			all.sends = append(all.sends, one)
+		}
+		return all, nil
 	case "pull":
 		return &pull{o: o, queue: queue, opaque: opaque}, nil
 	}
@@ -81,6 +93,22 @@ func newSend(o options, number, queue, opaque int) (*send, error) {
 	}
 	return s, nil
 }
+
+// spread sends to one queue after the other, so that all slots together use every queue of the topic.
+type spread struct {
+	sends []*send
+	next  int
+}
+
+func (s *spread) append(out []byte) []byte {
+	one := s.sends[s.next]
+	s.next = (s.next + 1) % len(s.sends)
+	return one.append(out)
+}
+
+func (s *spread) messages() int64 { return s.sends[0].messages() }
+
+func (s *spread) answered(a answer) (int64, string) { return s.sends[0].answered(a) }
 
 func (s *send) messages() int64 { return s.batch }
 

@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 _log = Logger()
 
 SCAN_INTERVAL_S = 10.0
-QUEUE_TAIL_INTERVAL_S = 0.2
-"""How often consume queue units go from memory to their files; they are derived, a crash only costs re-reading."""
+QUEUE_TAIL_INTERVAL_S = 0.05
+"""How often consume queue units go from memory to their files, those of a few queues each time, which holds nobody up;
+they are derived, a crash only costs re-reading."""
 FIRST_CLEANING_S = 60.0
 
 

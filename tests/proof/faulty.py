@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from rmqd.protocol.commands import mqbroker
@@ -16,6 +17,7 @@ from rmqd.store.files import RealFiles
 
 CONTROL = Path(os.environ["HOME"]) / "fault"
 _pwrite, _data_sync, _sync_directory = os.pwrite, os.fdatasync, RealFiles.sync_directory
+_sync_file_system = RealFiles.sync_file_system
 
 
 def fault() -> list[str]:
@@ -52,7 +54,13 @@ def sync_directory(files: RealFiles, path: str) -> None:
     _sync_directory(files, path)
 
 
+def sync_file_system(files: RealFiles, fd: int, paths: Sequence[str]) -> list[str]:
+    before_sync()
+    return _sync_file_system(files, fd, paths)
+
+
 RealFiles.pwrite = staticmethod(pwrite)
 RealFiles.data_sync = staticmethod(data_sync)
 RealFiles.sync_directory = sync_directory  # type: ignore[method-assign]
+RealFiles.sync_file_system = sync_file_system  # type: ignore[method-assign]
 mqbroker()

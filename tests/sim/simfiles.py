@@ -9,7 +9,7 @@ folder. A crash of the process loses nothing that was written.
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 PAGE = 4096
@@ -57,6 +57,7 @@ class SimFiles:
     Attributes:
         crash_at: the number of the changing operation at which the process ends; it is not carried out.
         failing: called with (operation, path) before each; raises what the system would.
+        syncs_whole: whether all of it can be synced by one call.
         capacity_pages: pages that fit in all files together; None means any number.
     """
 
@@ -71,6 +72,7 @@ class SimFiles:
     now_ms: int = 1
     used_ratio: float = 0.1
     cold: bool = False
+    syncs_whole: bool = False
     _fds: dict[int, tuple[str, Inode]] = field(default_factory=dict)
     _next_fd: int = 1000
 
@@ -84,6 +86,7 @@ class SimFiles:
             durable_names=self.durable_names,
             journal=self.journal,
             now_ms=self.now_ms,
+            syncs_whole=self.syncs_whole,
         )
 
     def after_power_loss(self, survives: Callable[[str, int], int], journal_length: int | None = None) -> SimFiles:
@@ -114,7 +117,13 @@ class SimFiles:
             # Lengths are set before anything is written, and survive with the name.
             copy = Inode(inode.size, inode.size, dict(pages), dict(pages), inode.modified_at_ms)
             after[path] = copy
-        return SimFiles(names=after, folders=set(self.folders), durable_names=dict(after), now_ms=self.now_ms)
+        return SimFiles(
+            names=after,
+            folders=set(self.folders),
+            durable_names=dict(after),
+            now_ms=self.now_ms,
+            syncs_whole=self.syncs_whole,
+        )
 
     _created: dict[tuple[str, str], Inode] = field(default_factory=dict)
 
@@ -205,6 +214,22 @@ class SimFiles:
         self._change("sync directory", path)
         self.durable_names = dict(self.names)
         self.journal.clear()
+
+    def open_file_system(self, folder: str) -> int | None:
+        if not self.syncs_whole:
+            return None
+        self._next_fd += 1
+        self._fds[self._next_fd] = (folder, Inode())
+        return self._next_fd
+
+    def sync_file_system(self, fd: int, paths: Sequence[str]) -> list[str]:
+        self._change("sync file system", self._fds[fd][0])
+        for inode in self.names.values():
+            inode.durable = dict(inode.pages)
+            inode.durable_size = inode.size
+        self.durable_names = dict(self.names)
+        self.journal.clear()
+        return []
 
     def size(self, path: str) -> int:
         if path not in self.names:

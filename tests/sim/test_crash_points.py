@@ -6,6 +6,8 @@ import random
 
 import pytest
 
+from rmqd.store import manysync
+
 from .simfiles import SimulatedCrash
 from .world import World, scenario
 
@@ -58,3 +60,25 @@ def test_a_power_loss_at_any_operation_loses_nothing_flushed(first: int) -> None
         world.checkpoint()
         world.kill()
         world.close()
+
+
+@pytest.mark.parametrize("first", PARTS)
+def test_a_power_loss_where_all_of_the_file_system_is_synced_at_once(
+    first: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(manysync, "ONE_BY_ONE_MAX", 0)
+    point = 1 + first
+    while True:
+        world = World()
+        world.files.syncs_whole = True
+        if not run_until(world, point):
+            break
+        world.lose_power(random.Random(point))
+        for number in range(5):
+            world.stage("A", number % 3, 200 + number)
+        world.commit()
+        world.checkpoint()
+        world.kill()
+        world.close()
+        point += STEP
+    assert point > TOTAL // 2
