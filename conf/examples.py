@@ -21,6 +21,8 @@ EXAMPLES = (
     "2m-2s-sync/broker-a-s.properties",
     "2m-2s-sync/broker-b.properties",
     "2m-2s-sync/broker-b-s.properties",
+    "controller/broker-n0.properties",
+    "controller/broker-n1.properties",
 )
 
 

@@ -7,9 +7,11 @@
 # further name server listens on the next one, each further broker 10 above. DATA (./data-FOLDER) has a folder for each
 # server, with its store, its log files and its process id: `kill -9 $(cat data-2m-2s-sync/broker-a/pid)` is what a
 # dead machine looks like to the others. Ctrl-C, or the end of this script, ends all of them.
+#
+# The folder "controller" wants an official controller beside it; CONTROLLER_ADDR says where, if not at 127.0.0.1:9878.
 set -eu
 
-folder=${1:?which folder: 2m-noslave, 2m-2s-async or 2m-2s-sync}
+folder=${1:?which folder: 2m-noslave, 2m-2s-async, 2m-2s-sync or controller}
 here=$(cd "$(dirname "$0")" && pwd)
 data=${2:-data-$folder}
 namesrv_port=${NAMESRV_PORT:-9876}
@@ -43,7 +45,7 @@ END
 done
 
 port=$broker_port
-for name in broker-a broker-a-s broker-b broker-b-s; do
+for name in broker-a broker-a-s broker-b broker-b-s broker-n0 broker-n1; do
     [ -f "$here/$folder/$name.properties" ] || continue
     mkdir -p "$data/$name"
     {
@@ -53,6 +55,7 @@ for name in broker-a broker-a-s broker-b broker-b-s; do
         echo "brokerIP1=127.0.0.1"
         echo "brokerIP2=127.0.0.1"
         echo "storePathRootDir=$data/$name/store"
+        [ "$folder" != controller ] || [ -z "${CONTROLLER_ADDR:-}" ] || echo "controllerAddr=$CONTROLLER_ADDR"
     } >"$data/$name/broker.properties"
     run "$name" mqbroker -n "$name_servers" -c "$data/$name/broker.properties"
     port=$((port + 10))

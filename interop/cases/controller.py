@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from interop.api import Api
+from interop.api import Api, Producer, bodies
 from interop.case import case, expect, expect_bodies, expect_that
 from interop.cluster import Kind, Servers
 from interop.controlled import NAME, QUICK_CLIENT, Group
-from interop.driver import until
+from interop.driver import DriverError, until
 from interop.native import Native
+from interop.official import controller_properties
+from interop.ports import free_port
 from interop.replicas import can_send, expect_same_logs, send_some, wait_caught_up
 
 
@@ -29,9 +33,9 @@ def group(tmp_path_factory: pytest.TempPathFactory, kind: Kind, official_version
         servers.close()
 
 
-def group_of(servers: Servers, kinds: str) -> Group:
+def group_of(servers: Servers, kinds: str, name_server: str | None = None, controller: str | None = None) -> Group:
     """Start a group, brokers one after the other, so that the first one is elected."""
-    group = Group(servers, servers.name_server().address, servers.controller().address)
+    group = Group(servers, name_server or servers.name_server().address, controller or servers.controller().address)
     for which in kinds.split("-"):
         group.add(which)
         group.wait_in_step(*group.brokers)
@@ -81,6 +85,76 @@ def change_masters(group: Group, api: Api) -> None:
 
 
 @case(
+    "controller/3",
+    "masters die one after the other under a producer, each time the other broker takes over; nothing acknowledged is lost, and the logs are the same in the end",
+    source="MessageStoreConfig.allAckInSyncStateSet, GroupTransferService, AutoSwitchHAClient 5.5.0",
+)
+def test_nothing_acknowledged_is_lost(group: Group, api: Api) -> None:
+    group.revive()
+    kill_under_load(group, api, kills=2)
+
+
+def kill_under_load(group: Group, api: Api, kills: int) -> None:
+    """Kill master after master while a producer sends, and read everything in the end."""
+    topic = api.fresh("topic")
+    api.create_topic(group.name_servers, topic, 4)
+    load = Load(api.producer(group.name_servers, set=QUICK_CLIENT, retries=0), topic)
+    load.start()
+    try:
+        for _ in range(kills):
+            group.wait_in_step(*group.brokers)
+            before = len(load.acknowledged)
+            expect(until(lambda before=before: len(load.acknowledged) > before + 100, 60), True, "sends go on")  # type: ignore[misc]
+            master = group.wait_master()
+            master.kill()
+            group.wait_master(but=master)
+            master.start()
+        group.wait_in_step(*group.brokers)
+    finally:
+        load.stop()
+    sent = list(load.acknowledged)
+    consumer = api.consumer(group.name_servers, topic, set=QUICK_CLIENT)
+    consumer.wait_bodies(sent, 120)
+    master = group.wait_master()
+    slave = other_of(group, master)
+    expect_same_logs(master, slave, wait_caught_up(master, slave))
+
+
+class Load(threading.Thread):
+    """Sends until it is stopped, whatever fails.
+
+    Attributes:
+        acknowledged: Bodies whose sends were SEND_OK.
+    """
+
+    def __init__(self, producer: Producer, topic: str) -> None:
+        super().__init__(daemon=True)
+        self._producer = producer
+        self._topic = topic
+        self._ended = threading.Event()
+        self.acknowledged: list[str] = []
+
+    def run(self) -> None:
+        for number in itertools.count():
+            if self._ended.is_set():
+                return
+            sent = bodies(20, f"load-{number}")
+            try:
+                results = self._producer.send(self._topic, sent)
+            except DriverError:
+                self._ended.wait(0.2)
+                continue
+            self.acknowledged += [
+                body for body, result in zip(sent, results, strict=True) if result.get("status") == "SEND_OK"
+            ]
+
+    def stop(self) -> None:
+        """Send no more."""
+        self._ended.set()
+        self.join(60)
+
+
+@case(
     "controller/2",
     "official and native mqadmin tell the same of controllers and replicas, change a controller's configuration, have a replica elected, and have a dead one forgotten",
     source="org.apache.rocketmq.tools.command.controller, ...command.ha.GetSyncStateSetSubCommand 5.5.0",
@@ -119,6 +193,36 @@ def test_tools(group: Group, api: Api) -> None:
         words = ("cleanBrokerMetadata", "-a", controller, "-b", number, "-bn", NAME, "-c", "DefaultCluster")
         expect(until(lambda: "success" in native.run(*words, "-n", namesrv).out, 30), True, "the dead one forgotten")
         expect_that(gone.address not in group.addresses(), "one replica left", group.addresses())
+
+
+@case(
+    "controller/4",
+    "official brokers and ours in one group take over from each other in both directions, under load, and end with the same log",
+    source="AutoSwitchHAConnection, AutoSwitchHAClient 5.5.0",
+)
+@pytest.mark.parametrize("kinds", ["tested-5.5.0", "5.5.0-tested"])
+@pytest.mark.long
+def test_mixed(kinds: str, api: Api, servers: Servers, official_version: str) -> None:
+    if official_version < "5":
+        pytest.skip("there is no such mode before 5.0")
+    group = group_of(servers, kinds)
+    change_masters(group, api)
+    kill_under_load(group, api, kills=2)
+
+
+@case(
+    "controller/5",
+    "a controller in an official name server (enableControllerInNamesrv) elects among brokers as one alone does",
+    source="NamesrvStartup.controllerManagerMain 5.5.0",
+)
+@pytest.mark.long
+def test_controller_in_a_name_server(api: Api, servers: Servers, official_version: str) -> None:
+    if official_version < "5":
+        pytest.skip("there is no such mode before 5.0")
+    port = free_port()
+    properties = {"enableControllerInNamesrv": "true", **controller_properties(servers.folder / "in-namesrv", port)}
+    name_server = servers.name_server("official", "5.5.0", properties)
+    change_masters(group_of(servers, "tested-tested", name_server.address, f"127.0.0.1:{port}"), api)
 
 
 def elect_other(group: Group, tool: Callable[..., str]) -> None:

@@ -58,6 +58,7 @@ class RoleSwitch:
         self._ha_address: str | None = None
         self._asking: Deferred[None] | None = None
         self._registered = False
+        auto.on_truncated.append(self._same_up_to)
 
     def stop(self) -> None:
         """Ask no master any more."""
@@ -106,6 +107,19 @@ class RoleSwitch:
         _log.info("slave {number} of {master} in epoch {epoch}", number=broker_id, master=master_address, epoch=epoch)
         self._ask(broker_id, master_address, epoch)
         await self._register(epoch)
+
+    def _same_up_to(self, end: int) -> None:
+        """The log goes on from here as the master's does: what the timer took from behind it is not there any more."""
+        done = Deferred.fromCoroutine(self._take_timers_anew())
+        done.addErrback(lambda failure: _log.failure("timer messages of a log that was cut at {end}", failure, end=end))
+
+    async def _take_timers_anew(self) -> None:
+        await self.lock.acquire()
+        try:
+            if self._parts.timers is not None and not self._leading.running:
+                await self._parts.timers.follow()
+        finally:
+            self.lock.release()
 
     def _set_role(self, role: BrokerRole, broker_id: int) -> None:
         parts = self._parts

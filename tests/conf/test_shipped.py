@@ -17,7 +17,10 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 MACHINE = Surroundings({"HOME": "/HOME"}, cpu_count=3, host_name="vm", local_address="192.0.2.2")
 
 
-@pytest.mark.parametrize("name", [name for name in EXAMPLES if name != "namesrv.properties"])
+OTHERS = [name for name in EXAMPLES if name != "namesrv.properties" and not name.startswith("controller/")]
+
+
+@pytest.mark.parametrize("name", OTHERS)
 def test_every_broker_example_loads(name: str) -> None:
     with as_file(example(name)) as file:
         options = load_broker_options(file, environ={})
@@ -29,6 +32,15 @@ def test_every_broker_example_loads(name: str) -> None:
     assert options.broker.broker_id == (1 if slave else 0)
     assert options.broker.broker_name == (stem.removesuffix("-s") if folder else "broker-a")
     assert (options.store.delete_when, options.store.file_reserved_time) == ("04", 48)
+    assert options.notices == []
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_the_brokers_of_a_controller_load(number: int) -> None:
+    with as_file(example(f"controller/broker-n{number}.properties")) as file:
+        options = load_broker_options(file, environ={})
+    assert (options.broker.broker_name, options.broker.broker_id) == ("broker-a", -1)
+    assert (options.broker.enable_controller_mode, options.store.all_ack_in_sync_state_set) == (True, True)
     assert options.notices == []
 
 

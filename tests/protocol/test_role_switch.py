@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from protocol.network import Network
 from twisted.internet.defer import Deferred
 
 from rmqd.conf import BrokerRole
+from rmqd.protocol.broker.auto_switch import AutoSwitch
 from rmqd.protocol.broker.leading import Leading
 from rmqd.protocol.broker.registration import broker_registration
 from rmqd.protocol.broker.role_switch import RoleSwitch
@@ -32,22 +33,23 @@ CONTROLLED = {"enableControllerMode": "true", "controllerAddr": "10.0.0.8:9878",
 
 
 class Auto:
-    """Replication, as the switch sees it."""
+    """Replication, with a note of what it is told; without its connections."""
 
-    def __init__(self, world: World) -> None:
-        self._store = world.store
+    def __init__(self, real: AutoSwitch) -> None:
+        self._real = real
         self.done: list[tuple[Any, ...]] = []
         self.fails: StoreError | None = None
+        self.on_truncated: list[Callable[[int], None]] = []
 
     async def become_master(self, broker_id: int, epoch: int, set_epoch: int, members: frozenset[int]) -> None:
         if self.fails is not None:
             raise self.fails
         self.done.append(("master", broker_id, epoch, set_epoch, members))
-        self._store.set_slave(False)
+        await self._real.become_master(broker_id, epoch, set_epoch, members)
 
     async def become_slave(self, broker_id: int, ha_address: str | None, epoch: int) -> None:
         self.done.append(("slave", broker_id, ha_address, epoch))
-        self._store.set_slave(True)
+        await self._real.become_slave(broker_id, None, epoch)
 
 
 class Master:
@@ -81,7 +83,8 @@ class World(BrokerWorld):
         parts.registration = broker_registration(self.options, parts.topics, parts.client, self.reactor, address)
         parts.replication.sync = slave_sync(parts)
         parts.members._broker = parts.registration.broker  # which it would be, had the client been this one at once
-        self.auto = Auto(self)
+        assert parts.replication.auto_switch is not None
+        self.auto = Auto(parts.replication.auto_switch)
         self.leading = Leading(parts)
         self.switch = RoleSwitch(parts, self.auto, self.leading)  # type: ignore[arg-type]
         if parts.timers is not None:
@@ -216,6 +219,25 @@ def test_who_becomes_master_asks_no_longer(world: World) -> None:
     world.pass_s(5)
     assert world.others[OTHER].asked == asked
     assert world.auto.done[-1][0] == "master"
+
+
+def test_the_timer_of_a_log_that_was_cut_is_opened_anew(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    timers = world.parts.timers
+    assert timers is not None
+    followed: list[bool] = []
+
+    async def follow() -> None:
+        followed.append(True)
+
+    world.slave(OTHER, 2)
+    monkeypatch.setattr(timers, "follow", follow)
+    world.auto.on_truncated[0](100)
+    assert followed == [True]
+    monkeypatch.undo()
+    world.master(3)
+    monkeypatch.setattr(timers, "follow", follow)
+    world.auto.on_truncated[0](100)
+    assert followed == [True], "a master's log is not cut"
 
 
 def test_a_file_that_says_that_slaves_are_not_read(tmp_path: Path) -> None:
