@@ -12,7 +12,6 @@ _HA = "slaves that check what their master has flushed"
 _CONTROLLER = "controller mode"
 _ACL = "ACL 1.0"
 _AUTH = "auth 2.0"
-_COLD = "cold-data flow control"
 _STATIC = "static topics"
 _LITE = "lite topics of 5.5"
 
@@ -43,15 +42,6 @@ _BROKER: dict[int, str] = {
             C.AUTH_LIST_ACL,
         ),
         _AUTH,
-    ),
-    **dict.fromkeys(
-        (
-            C.UPDATE_COLD_DATA_FLOW_CTR_CONFIG,
-            C.REMOVE_COLD_DATA_FLOW_CTR_CONFIG,
-            C.GET_COLD_DATA_FLOW_CTR_INFO,
-            C.SET_COMMITLOG_READ_MODE,
-        ),
-        _COLD,
     ),
     C.UPDATE_AND_CREATE_STATIC_TOPIC: _STATIC,
     **dict.fromkeys(

@@ -93,10 +93,11 @@ class WaitingReader:
 class ColdReader:
     """Reads that may wait for the disk, on descriptors of their own: safe in any thread. Close it after use."""
 
-    __slots__ = ("_fds", "_files")
+    __slots__ = ("_fds", "_files", "_read_ahead")
 
-    def __init__(self, files: Files) -> None:
+    def __init__(self, files: Files, read_ahead: bool = True) -> None:
         self._files = files
+        self._read_ahead = read_ahead
         self._fds: dict[str, int] = {}
 
     def read(self, path: str, offset: int, size: int) -> bytes:
@@ -104,6 +105,8 @@ class ColdReader:
         fd = self._fds.get(path)
         if fd is None:
             fd = self._fds[path] = self._files.open(path)
+            if not self._read_ahead:
+                self._files.read_at_random(fd)
         return self._files.pread(fd, size, offset)
 
     def close(self) -> None:

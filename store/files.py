@@ -51,6 +51,10 @@ class Files(Protocol):
         """As `pread`, but None instead of waiting for the disk."""
         ...
 
+    def read_at_random(self, fd: int) -> None:
+        """Have the system read no more than is asked for by this descriptor."""
+        ...
+
     def truncate(self, fd: int, size: int) -> None: ...
 
     def data_sync(self, fd: int) -> None:
@@ -152,6 +156,9 @@ class RealFiles:
             # Either the end of the file or the end of what is cached; asking again at that place tells which.
             return None if got == 0 or offset + got < os.fstat(fd).st_size else bytes(buffer[:got])
         return bytes(buffer)
+
+    def read_at_random(self, fd: int) -> None:
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)
 
     def sync_directory(self, path: str) -> None:
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

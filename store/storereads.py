@@ -42,6 +42,8 @@ class StoreReads:
     queues: ConsumeQueues
     index: KeyIndex | None
     options: StoreOptions
+    read_ahead: bool = True
+    """Whether the system reads more than is asked for where a read waits for the disk; changed at run time."""
     _files: Files
     _reading: QueueReading
     _hot_log_reader: HotReader
@@ -291,7 +293,7 @@ class _Readers:
 
     def __init__(self, store: StoreReads, allow_cold: bool) -> None:
         self._store = store
-        self._cold = ColdReader(store._files) if allow_cold else None
+        self._cold = ColdReader(store._files, store.read_ahead) if allow_cold else None
 
     def __enter__(self) -> tuple[Reader, Reader]:
         cold = self._cold

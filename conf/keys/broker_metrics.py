@@ -39,10 +39,12 @@ class BrokerMetrics(OptionGroup):
     enable_stats_metrics = boolean(True, "Export throughput.")
     enable_request_metrics = boolean(True, "Export those of requests.")
     enable_lag_and_dlq_metrics = boolean(True, "Export lags and dead letters.")
-    cold_ctr_strategy_enable = boolean(False, "Slow down groups that read much from disk.")
-    use_pid_cold_ctr_strategy = boolean(True, "Choose how much by a PID controller.", key="usePIDColdCtrStrategy")
-    cg_cold_read_threshold = int64(3_145_728, "bytes/s", "Most that one group reads from disk.")
-    global_cold_read_threshold = int64(104_857_600, "bytes/s", "Most that all groups read from disk.")
+    cold_ctr_strategy_enable = boolean(False, "Slow down groups that read much from disk.", acted=True)
+    use_pid_cold_ctr_strategy = boolean(
+        True, "Choose how much by a PID controller.", key="usePIDColdCtrStrategy", acted=True
+    )
+    cg_cold_read_threshold = int64(3_145_728, "bytes/s", "Most that one group reads from disk.", acted=True)
+    global_cold_read_threshold = int64(104_857_600, "bytes/s", "Most that all groups read from disk.", acted=True)
     use_single_rocksdb_for_all_configs = boolean(
         False, "Keep all of config/ in one RocksDB, where it is kept in one.", key="useSingleRocksDBForAllConfigs"
     )

@@ -29,7 +29,7 @@ class StoreRead(OptionGroup):
         low=0,
         high=100,
     )
-    access_message_in_memory_hot_ratio = int32(26, "%", "Part of the memory that counts as hot.")
+    access_message_in_memory_hot_ratio = int32(26, "%", "Part of the memory that counts as hot.", acted=True)
     disk_fall_recorded = boolean(True, "Count how far readers are behind.")
     max_filter_message_size = int32(
         16_000, "bytes", "Most of a consume queue that one pull filters through.", acted=True, low=20
@@ -45,9 +45,9 @@ class StoreRead(OptionGroup):
     sample_steps = int32(32, "entries", "Step of that estimate.")
     search_bcq_by_cache_enable = boolean(True, "Search consume queues of batches by a cache.")
     read_un_committed = boolean(False, "Let consumers read what is not yet on as many replicas as it should be.")
-    data_read_ahead_enable = boolean(True, "Let the kernel read ahead.")
-    cold_data_flow_control_enable = boolean(False, "Find out which reads come from disk.")
-    cold_data_scan_enable = boolean(False, "Keep looking which pages are in memory.")
+    data_read_ahead_enable = boolean(True, "Let the kernel read ahead.", acted=True)
+    cold_data_flow_control_enable = boolean(False, "Find out which reads come from disk.", acted=True)
+    cold_data_scan_enable = boolean(False, "Keep looking which pages are in memory.", acted=True)
     timer_cold_data_check_interval_ms = int32(60_000, "ms", "Time between two such looks.")
     put_msg_index_hight_water = int32(600_000, "requests", "Never read by 5.5.")
     dispatch_from_sender_thread = boolean(False, "Never read by 5.5.", important=True)

@@ -76,6 +76,8 @@ class LiveSettings:
         parts.transaction_settings.follow(parts.options)
         parts.timer_settings.follow(parts.options)
         parts.flow_settings.follow(parts.options)
+        parts.cold.settings.follow(parts.options)
+        parts.store.read_ahead = store.data_read_ahead_enable
         parts.pops.follow()
         parts.replication.follow()
         parts.send_settings.too_few_replicas = parts.replication.too_few_replicas

@@ -16,12 +16,15 @@ from rmqd.protocol.clocks import wall_clock_ms
 from rmqd.protocol.dispatch import Dispatcher
 from rmqd.protocol.filter import BloomLayout
 from rmqd.protocol.sockets import client_sockets
+from rmqd.store.reading import physical_memory_bytes
 from rmqd.store.statefile import StateFile
 from rmqd.store.timerstore import TimerStore
 from rmqwire import speed
 from rmqwire.declare import Role
 
 from .clients import ConsumerRegistry, ProducerRegistry
+from .cold_admin import ColdDataHandlers
+from .cold_data import ColdData, ColdSettings
 from .controller_link import RoleNotices
 from .delay_delivery import DelayedDelivery
 from .delay_offsets import DelayOffsets
@@ -214,6 +217,7 @@ class BrokerParts:
             offset_check_in_slave=options.store.offset_check_in_slave,
             master_is_alive=self.replication.has_master,
         )
+        self.cold = ColdData(store, ColdSettings(), physical_memory_bytes(), wall_clock_ms)
         self.pull_checks = PullChecks(
             self.topics,
             self.groups,
@@ -354,7 +358,9 @@ class BrokerParts:
                 self.pull_settings,
                 self.slow_groups,
                 partial(self.flow.in_thread, self._run_in_thread),
+                self.cold,
             ),
+            ColdDataHandlers(self.cold, self.store, self.options),
             RecallHandlers(
                 self.store,
                 self.topics,

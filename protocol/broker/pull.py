@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
@@ -22,6 +23,7 @@ from rmqwire.errors import RequestError
 from rmqwire.frames import JSON, encode_frame
 from rmqwire.requests.pull import LitePullMessage, PullMessage
 
+from .cold_data import BUSY, HOLD_MS
 from .pull_checks import FORBIDDEN_BROKER, SYSFLAG_COMMIT_OFFSET, SYSFLAG_SUSPEND, PullChecks, PullRefused
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from rmqd.store.messagestore import MessageStore
     from rmqwire.bodies import SubscriptionGroupConfig, TopicConfig
 
+    from .cold_data import ColdData
     from .holds import PullHolds
     from .offsets import ConsumerOffsets
     from .selection import Selection
@@ -52,6 +55,8 @@ _CODES = {
     GetStatus.OFFSET_RESET: ResponseCode.PULL_OFFSET_MOVED,
 }
 _EMPTY_QUEUE = (GetStatus.NO_MATCHED_LOGIC_QUEUE, GetStatus.NO_MESSAGE_IN_QUEUE)
+
+_NO_QUEUE = ("", -1)
 
 _HEADER = (
     '{"code":%d,"extFields":{"groupSysFlag":"%d","maxOffset":"%d","minOffset":"%d","nextBeginOffset":"%d",'
@@ -89,6 +94,7 @@ class PullHandlers:
         settings: Options.
         slow: Told how far behind each read is.
         read_in_thread: Given the request code and a read of pages that are not in memory.
+        cold: Slows groups down that read much of what is cold.
     """
 
     def __init__(
@@ -101,6 +107,7 @@ class PullHandlers:
         settings: PullSettings,
         slow: SlowGroups,
         read_in_thread: Callable[..., Deferred[Any]],
+        cold: ColdData,
     ) -> None:
         self._store = store
         self._checks = checks
@@ -110,6 +117,7 @@ class PullHandlers:
         self._settings = settings
         self._slow = slow
         self._read_in_thread = read_in_thread
+        self._cold = cold
 
     @handles(PullMessage, LitePullMessage)
     def pull(self, request: Request, header: PullMessage) -> Result:
@@ -120,7 +128,7 @@ class PullHandlers:
             )
         return self._pull(request, header, may_hold=True)
 
-    def _pull(self, request: Request, header: PullMessage, *, may_hold: bool) -> Result:
+    def _pull(self, request: Request, header: PullMessage, *, may_hold: bool, may_slow: bool = True) -> Result:
         try:
             if request.code == RequestCode.LITE_PULL_MESSAGE and not self._settings.lite_pull_message_enable:
                 raise PullRefused(
@@ -131,6 +139,17 @@ class PullHandlers:
             topic, group, selection = self._checks.check(request, header)
         except PullRefused as refused:
             return refused.reply()
+        if self._cold.settings.enabled and self._cold.slows(
+            header.consumer_group, header.topic, header.queue_id, header.queue_offset
+        ):
+            kind = self._checks.consume_type(header.consumer_group)
+            if kind == "CONSUME_PASSIVELY":
+                return Reply(code=ResponseCode.SYSTEM_BUSY, remark=BUSY)
+            if kind == "CONSUME_ACTIVELY":
+                if may_slow:
+                    self._hold_cold(request, header)
+                    return None
+                header = replace(header, max_msg_nums=1)
         reset = self._offsets.take_reset_offset(header.consumer_group, header.topic, header.queue_id)
         if reset is not None:
             return self._answer(request, header, topic, group, selection, self._reset_to(header, reset), may_hold)
@@ -138,7 +157,7 @@ class PullHandlers:
             found = self._read(header, selection, allow_cold=False)
         except ColdRead:  # the disk is waited for elsewhere
             return self._read_in_thread(request.code, self._read, header, selection, allow_cold=True).addCallback(
-                lambda warm: self._answer(request, header, topic, group, selection, warm, may_hold)
+                lambda warm: self._answer(request, header, topic, group, selection, warm, may_hold, waited=True)
             )
         return self._answer(request, header, topic, group, selection, found, may_hold)
 
@@ -172,6 +191,8 @@ class PullHandlers:
         selection: Selection,
         found: GetResult,
         may_hold: bool,
+        *,
+        waited: bool = False,
     ) -> bytes | None:
         status = found.status
         code = _CODES[status]
@@ -183,6 +204,8 @@ class PullHandlers:
         if found.behind_bytes:
             self._slow.note(header.consumer_group, header.topic, header.queue_id, found.behind_bytes)
         if code == ResponseCode.SUCCESS:
+            if self._cold.settings.enabled:
+                self._cold.note(header.consumer_group, found, waited)
             self._stats.get(header.consumer_group, header.topic, found.count, len(found.body))
         elif status is not GetStatus.OFFSET_RESET:  # which the store was not asked for
             self._stats.get_missed()
@@ -253,10 +276,18 @@ class PullHandlers:
             selection.accepts,
         )
 
-    def _run_again(self, request: Request, header: PullMessage) -> None:
+    def _hold_cold(self, request: Request, header: PullMessage) -> None:
+        """Keep a pull for a while, whatever arrives: there is no such queue."""
+
+        def run() -> None:
+            self._run_again(request, header, may_slow=False)
+
+        self._holds.add(_NO_QUEUE, request.connection, header.queue_offset, None, HOLD_MS, run)
+
+    def _run_again(self, request: Request, header: PullMessage, *, may_slow: bool = True) -> None:
         """Execute a held pull without permission to wait once more."""
         try:
-            result = self._pull(request, header, may_hold=False)
+            result = self._pull(request, header, may_hold=False, may_slow=may_slow)
         except RequestError as refused:
             result = Reply(code=refused.code, remark=refused.remark)
         except Exception as cause:  # noqa: BLE001  the arrival that woke this pull belongs to somebody else

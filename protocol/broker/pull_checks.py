@@ -122,6 +122,11 @@ class PullChecks:
             self._check_push_consumer(request, header.consumer_group)
         return topic, group, selection
 
+    def consume_type(self, group: str) -> str | None:
+        """How a group consumes, None when nobody of it is connected."""
+        online: ConsumerGroup | None = self._consumers.group(group)
+        return None if online is None else online.consume_type
+
     def _check_push_consumer(self, request: Request, group: str) -> None:
         online: ConsumerGroup | None = self._consumers.group(group)
         if online is not None and (

@@ -15,7 +15,7 @@ from twisted.logger import Logger
 
 from rmqd.conf import FlushDiskType
 
-from . import timer_service
+from . import cold_data, timer_service
 from .delay_delivery import TICK_S
 from .slow_groups import CHECK_INTERVAL_S
 
@@ -74,6 +74,7 @@ class Upkeep:
         self._every(1.0, parts.holds.sweep)
         self._every(1.0, parts.stats.sample)
         self._every(CHECK_INTERVAL_S, parts.slow_groups.check)
+        self._every(cold_data.ROUND_S, parts.cold.tick)
         self._every(QUEUE_TAIL_INTERVAL_S, self._store.tick_consume_queues)
         self._every(TICK_S, parts.delayed.tick)
         self._every(store.flush_delay_offset_interval / 1000, parts.delay_offsets.tick)

@@ -197,6 +197,9 @@ class SimFiles:
     def pread_cached(self, fd: int, size: int, offset: int) -> bytes | None:
         return None if self.cold else self.pread(fd, size, offset)
 
+    def read_at_random(self, fd: int) -> None:
+        """Nothing to read ahead of."""
+
     def truncate(self, fd: int, size: int) -> None:
         path, inode = self._fds[fd]
         self._change("truncate", path)
