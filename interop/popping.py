@@ -97,8 +97,9 @@ class Popped:
 class Popper:
     """A group's client, on one connection."""
 
-    def __init__(self, broker: str, topic: str, group: str) -> None:
+    def __init__(self, broker: str, topic: str, group: str, broker_name: str = "broker-a") -> None:
         self.connection = Connection(broker)
+        self.broker_name = broker_name
         self.topic = topic
         self.group = group
 
@@ -127,7 +128,9 @@ class Popper:
     def pop(self, invisible_ms: int = 60_000, *, count: int = 32, poll_ms: int = 0, **more: object) -> Popped:
         """Pop from all queues."""
         fields = {"queueId": -1, "bornTime": now_ms(), "initMode": 0, **more}
-        return Popped(*self.ask(POP, maxMsgNums=count, invisibleTime=invisible_ms, pollTime=poll_ms, **fields))
+        return Popped(
+            *self.ask(POP, maxMsgNums=count, invisibleTime=invisible_ms, pollTime=poll_ms, **fields), self.broker_name
+        )
 
     def pop_all(
         self, wanted: int, invisible_ms: int = 60_000, timeout_s: float = COMES_BACK_S, **more: object
@@ -159,7 +162,7 @@ class Popper:
             e = header["extFields"]
             message["receipt"] = (
                 f"{message['offset']} {e['popTime']} {e['invisibleTime']} {e['reviveQid']} {message['flag']}"
-                f" broker-a {message['queue_id']} {message['offset']}"
+                f" {self.broker_name} {message['queue_id']} {message['offset']}"
             )
         return header
 

@@ -14,6 +14,7 @@ from interop.api import Api, Producer, bodies, steady, transaction
 from interop.case import case, expect, expect_bodies, expect_that
 from interop.cluster import GET_ROUTEINFO_BY_TOPIC, MODERN_VERSION, Servers
 from interop.driver import DriverError, until
+from interop.popping import Popper
 from interop.replicas import LIVELY, expect_same_logs, send_some, wait_caught_up, wait_slave
 from interop.requests import send_fields
 from interop.server import Broker, wait_offsets_written
@@ -35,7 +36,9 @@ def group_of(name_server: str, topic: str) -> tuple[dict[str, str], int]:
     if header["code"] != 0:
         return {}, 0
     route: dict[str, Any] = json.loads(re.sub(r"([{,])\s*(\d+)\s*:", r'\1"\2":', body.decode()))
-    return route["brokerDatas"][0]["brokerAddrs"], route["queueDatas"][0]["perm"]
+    [addresses] = [each["brokerAddrs"] for each in route["brokerDatas"] if each["brokerName"] == "broker-a"] or [{}]
+    [perm] = [each["perm"] for each in route["queueDatas"] if each["brokerName"] == "broker-a"] or [0]
+    return addresses, perm
 
 
 def wait_group(name_server: str, topic: str, addresses: dict[str, str], perm: int, why: str) -> None:
@@ -241,3 +244,41 @@ def test_timer_messages_escape(api: Api, servers: Servers, official_version: str
     consumer.wait_bodies(late, 120)
     steady(lambda: len(consumer.received()))
     expect_bodies(consumer.received(), [*early, *sent, *late])
+
+
+@case(
+    "acting/6",
+    "with enableRemoteEscape pops go on at the slave of a dead master; what is not acknowledged comes back from another master, what is does not",
+    source="EscapeBridge.putMessageToSpecificQueue, PopReviveService 5.3.4",
+)
+@pytest.mark.long
+def test_pops_escape(api: Api, servers: Servers, official_version: str) -> None:
+    if official_version < "5":
+        pytest.skip("there are no pops before 5.0")
+    escaping = {**ACTING, "enableRemoteEscape": "true", "popFromRetryProbability": 50}
+    name_server = servers.name_server(properties={"supportActingMaster": "true", "scanNotActiveBrokerInterval": 1000})
+    master = servers.broker(name_server.address, escaping)
+    other = servers.broker(name_server.address, {**ACTING, "brokerName": "broker-b", "totalReplicas": 1})
+    topic, group = api.fresh("topic"), api.fresh("CG")
+    api.create_topic(name_server.address, topic, 1)
+    slave = servers.broker(name_server.address, {**escaping, "brokerRole": "SLAVE", "brokerId": 1})
+    wait_slave(slave)
+    sender = Popper(master.address, topic, group)
+    with sender.connection:
+        sender.send(*"abcd")
+    expect(until(lambda: knows(slave, topic), 100), True, "the topic copied")
+    wait_caught_up(master, slave)
+    master.kill()
+    wait_group(name_server.address, topic, {"0": slave.address}, PERM_READ, "the route with the slave alone")
+    here, there = Popper(slave.address, topic, group), Popper(other.address, topic, group, "broker-b")
+    with here.connection, there.connection:
+        popped = here.pop_all(4, 10_000, timeout_s=60)  # once the slave knows that it stands in
+        expect([message["body"] for message in popped], list("abcd"), "popped from the slave")
+        for message in popped[::2]:
+            expect(here.ack(message)["code"], 0, "code of an acknowledgement")
+        back = there.pop_all(2, timeout_s=60)
+        expect_bodies(back, ["b", "d"])
+        for message in back:
+            expect(there.ack(message)["code"], 0, "code of an acknowledgement of what came back")
+        there.quiet(15)
+        expect(here.pop().bodies, [], "what the slave has left")
