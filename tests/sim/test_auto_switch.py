@@ -1,0 +1,131 @@
+"""Masters that change: nothing acknowledged is lost, nothing seen vanishes, and all logs become the same."""
+
+from __future__ import annotations
+
+import random
+from contextlib import suppress
+
+import pytest
+from twisted.logger import globalLogPublisher
+
+from rmqd.store.dirlock import DirectoryLock
+
+from .simfiles import SimulatedCrash
+from .switching import Cluster
+
+STEPS = 40
+
+
+def same_logs(cluster: Cluster) -> None:
+    assert len(cluster.controller.members) == cluster.count, cluster.controller
+    master = cluster.master
+    assert master is not None
+    whole = master.log()
+    for node in cluster.nodes.values():
+        assert node.store.max_physical_offset == master.store.max_physical_offset
+        begin = node.store.min_physical_offset - master.store.min_physical_offset
+        assert node.log() == whole[begin:]
+        theirs = node.auto.epochs.entries
+        assert theirs == master.auto.epochs.entries[-len(theirs) :]
+        assert set(node.seen()) == set(master.seen())
+
+
+def accident(cluster: Cluster, chance: random.Random, *, power: bool) -> None:
+    node = chance.choice(list(cluster.nodes.values()))
+    if cluster.master is not None and chance.random() < 0.3:
+        node = cluster.master
+    action = chance.randrange(8)
+    others_in_sync = cluster.controller.members & cluster.reachable() - {node.broker_id}
+    if not node.alive:
+        if chance.random() < 0.7:
+            node.begin()
+    elif action == 0:
+        node.kill()
+    elif action == 1 and power and others_in_sync:
+        node.lose_power()
+        # The master sees the connection close, long before the machine is up again.
+        cluster.controller.members -= {node.broker_id}
+        cluster.controller.members_epoch += 1
+        if cluster.controller.master == node.broker_id:
+            cluster.elect()
+    elif action == 2:
+        node.world.files.crash_at = node.world.files.operations + chance.randrange(1, 40)
+    elif action == 3:
+        cluster.cut_off = {node.broker_id}
+    elif action == 4:
+        cluster.cut_off = set()
+    elif action == 5:
+        for end in cluster.ends_of(node):
+            end.cut()
+    elif action == 6:
+        for end in cluster.ends_of(node):
+            end.delay_s = chance.random() * 2
+    else:
+        with suppress(SimulatedCrash):
+            node.world.flush()
+            node.world.checkpoint()
+
+
+@pytest.fixture(autouse=True)
+def _no_locks() -> None:
+    DirectoryLock._held.clear()
+
+
+@pytest.mark.parametrize("power", [False, True], ids=["kill", "power"])
+@pytest.mark.parametrize("seed", range(12))
+def test_masters_change_under_load(seed: int, power: bool) -> None:
+    chance = random.Random(seed * 2 + power)
+    cluster = Cluster(chance)
+    cluster.poll()
+    cluster.run(2)
+    for _ in range(STEPS):
+        for _ in range(chance.randrange(1, 8)):
+            for node in cluster.nodes.values():
+                cluster.put(node, chance.randrange(3))
+            cluster.run(chance.choice((0.05, 0.1, 0.3)), step=0.05)
+        if chance.random() < 0.5:
+            accident(cluster, chance, power=power)
+        if chance.random() < 0.6:
+            cluster.poll()
+        cluster.run(chance.choice((0.1, 0.3, 1.0, 3.0)))
+        cluster.check_acked()
+        cluster.look()
+    cluster.settle()
+    cluster.put(cluster.master, 3)  # type: ignore[arg-type]
+    cluster.run(7)
+    same_logs(cluster)
+    cluster.check_acked()
+    cluster.look()
+    assert cluster.acked <= cluster.seen
+    assert len(cluster.acked) > STEPS // 4
+    assert cluster.elections > 0
+
+
+def test_something_happens(caplog: pytest.LogCaptureFixture) -> None:
+    """The runs above elect masters, cut logs and acknowledge messages."""
+    elections = cuts = acked = 0
+    for seed in range(4):
+        DirectoryLock._held.clear()
+        chance = random.Random(seed)
+        cluster = Cluster(chance)
+        lines: list[str] = []
+
+        def note(event: dict[str, object], lines: list[str] = lines) -> None:
+            lines.append(str(event.get("log_format")))
+
+        globalLogPublisher.addObserver(note)
+        cluster.poll()
+        cluster.run(2)
+        for _ in range(STEPS):
+            for node in cluster.nodes.values():
+                cluster.put(node, chance.randrange(4))
+            accident(cluster, chance, power=False)
+            cluster.poll()
+            cluster.run(chance.choice((0.1, 0.3, 1.0, 3.0)))
+        globalLogPublisher.removeObserver(note)
+        elections += cluster.elections
+        acked += len(cluster.acked)
+        cuts += sum("the log is cut" in line for line in lines)
+    assert elections > 8
+    assert acked > 20
+    assert cuts > 2
