@@ -128,6 +128,8 @@ class Dispatcher:
         self._gate = gate
         self._turn = Turn(barrier if barrier is not None else NoBarrier(), later)
         self._table: dict[int, tuple[type[Header], Handler]] = {}
+        self._originals: dict[int, tuple[type[Header], Handler]] = {}
+        """Of codes that others stand before."""
         self.handled_by: dict[int, str] = {}
         declared = declarations(role)
         for instance in handlers:
@@ -154,6 +156,11 @@ class Dispatcher:
         other._table = {code: entry for code, entry in self._table.items() if code not in dropped}
         other.handled_by = {code: name for code, name in self.handled_by.items() if code not in dropped}
         return other
+
+    def replace(self, code: int, stand_in: Callable[[Handler], Handler] | None) -> None:
+        """Have somebody stand before the handler of a code, given that handler; None lets it stand alone again."""
+        header, served_by = self._originals.setdefault(code, self._table[code])
+        self._table[code] = header, served_by if stand_in is None else stand_in(served_by)
 
     def receive(self, connection: RemotingConnection, frames: list[Frame]) -> None:
         """Serve the frames of one read.

@@ -12,7 +12,6 @@ _HA = "slaves that check what their master has flushed"
 _CONTROLLER = "controller mode"
 _ACL = "ACL 1.0"
 _AUTH = "auth 2.0"
-_STATIC = "static topics"
 _LITE = "lite topics of 5.5"
 
 _BROKER: dict[int, str] = {
@@ -43,7 +42,6 @@ _BROKER: dict[int, str] = {
         ),
         _AUTH,
     ),
-    C.UPDATE_AND_CREATE_STATIC_TOPIC: _STATIC,
     **dict.fromkeys(
         (
             C.POP_LITE_MESSAGE,

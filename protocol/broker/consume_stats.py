@@ -8,7 +8,7 @@ Source: `AdminBrokerProcessor` (5.5.0).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -57,6 +57,7 @@ class ConsumeStatsHandlers:
         wall_clock_ms: For delays.
         broker_name: In the queues' names.
         address: `brokerIP1:listenPort`.
+        static_topics: Whose groups may have an offset in another queue where they have none here.
     """
 
     def __init__(
@@ -72,7 +73,9 @@ class ConsumeStatsHandlers:
         *,
         broker_name: str,
         address: str,
+        static_topics: Container[str] = (),
     ) -> None:
+        self._static_topics = static_topics
         self._topics = topics
         self._groups = groups
         self._consumers = consumers
@@ -175,7 +178,9 @@ class ConsumeStatsHandlers:
     async def _consumed(self, group: str, topic: str, queue_nums: int) -> ConsumeStats:
         part = ConsumeStats(consume_tps=self._stats.group_get_tps(group, topic))
         for queue_id in range(queue_nums):
-            consumed = max(0, self._offsets.query(group, topic, queue_id))
+            consumed = self._offsets.query(group, topic, queue_id)
+            if topic not in self._static_topics:  # where -1 says: look at the stretch before
+                consumed = max(0, consumed)
             at_ms = await self._stored_at(topic, queue_id, consumed - 1) if consumed > 0 else 0
             part.offset_table[self._queue(topic, queue_id)] = OffsetWrapper(
                 broker_offset=max(0, self._store.max_offset(topic, queue_id)),

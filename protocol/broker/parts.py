@@ -54,6 +54,7 @@ from .send_runs import SendRuns
 from .slave_sync import slave_sync
 from .slow_groups import SlowGroups
 from .state_handlers import state_handlers
+from .static_parts import StaticTopics
 from .stats import BrokerStats
 from .timer import TimerRules, TimerSettings
 from .timer_admin import RecallHandlers, TimerStateHandlers
@@ -226,6 +227,7 @@ class BrokerParts:
             broker_ip=broker.broker_ip1,
             broker_permission=broker.broker_permission,
         )
+        self.static_topics = StaticTopics(self, self._file("topicQueueMapping.json"), run_in_thread)
         if self.send_settings.is_slave:
             self.replication.sync = slave_sync(self)
         self.send_runs: SendRuns | None = None
@@ -392,6 +394,7 @@ class BrokerParts:
             self.offsets,
             self.filters,
             self.delay_offsets,
+            self.static_topics.table,
             self.pops.orders,
             self.modes,
         ):

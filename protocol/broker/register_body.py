@@ -19,6 +19,7 @@ from rmqwire.errors import RequestError, WireError
 from rmqwire.requests.register import QueryDataVersion, QueryDataVersionReply, RegisterBroker
 
 if TYPE_CHECKING:
+    from rmqwire.bodies import TopicQueueMappingInfo
     from rmqwire.command import RemotingCommand
     from rmqwire.declare import Header
 
@@ -39,6 +40,17 @@ class TopicSource(Protocol):
         """All topics by name."""
 
 
+class MappingSource(Protocol):
+    """The broker's static topics."""
+
+    @property
+    def data_version(self) -> DataVersion:
+        """Another object after every change."""
+
+    def infos(self, topics: Iterable[str] | None = None) -> dict[str, TopicQueueMappingInfo]:
+        """What is told of all static topics, or of those among `topics`."""
+
+
 class RegistrationBodies:
     """Makes the requests of one broker.
 
@@ -52,6 +64,9 @@ class RegistrationBodies:
         heartbeat_timeout_ms: After so long without a sign of life the name server gives the broker up; None leaves
             that to it.
         zone_name: The broker's zone.
+
+    Attributes:
+        mappings: The static topics, whose changes are changes of their topics too; None while there can be none.
     """
 
     def __init__(
@@ -76,6 +91,7 @@ class RegistrationBodies:
         self._zone_name = zone_name
         self._kept: list[tuple[Header, bytes]] = []
         self._kept_for: tuple[DataVersion, int] | None = None
+        self.mappings: MappingSource | None = None
 
     def whole_table(self) -> list[tuple[Header, bytes]]:
         """Give the requests that register all topics; more than one only when they are split."""
@@ -85,14 +101,17 @@ class RegistrationBodies:
             size = self._split_size or len(table) or 1
             names = list(table)
             parts = [names[at : at + size] for at in range(0, len(names), size)] or [[]]
-            self._kept = [self._request(version, part) for part in parts]
+            infos = {} if self.mappings is None else self.mappings.infos()
+            self._kept = [self._request(version, part, {}) for part in parts[:-1]]
+            self._kept.append(self._request(version, parts[-1], infos))  # as Java: with the last part of a split table
             self._kept_for = version, permission
         return self._kept
 
     def changed_topics(self, topics: Iterable[str]) -> tuple[Header, bytes] | None:
         """Give the request that registers some topics; None when none of them is there any more."""
         names = [name for name in topics if name in self._topics.table]
-        return self._request(self._topics.data_version, names) if names else None
+        infos = {} if self.mappings is None else self.mappings.infos(names)
+        return self._request(self._topics.data_version, names, infos) if names else None
 
     def version_probe(self) -> tuple[Header, bytes]:
         """Give the request that asks whether the table has to be registered."""
@@ -116,7 +135,9 @@ class RegistrationBodies:
             return False
         return not changed and known == self._topics.data_version
 
-    def _request(self, version: DataVersion, names: Iterable[str]) -> tuple[Header, bytes]:
+    def _request(
+        self, version: DataVersion, names: Iterable[str], infos: dict[str, TopicQueueMappingInfo]
+    ) -> tuple[Header, bytes]:
         permission = self._permission()
         table = self._topics.table
         configs = {name: table[name] for name in names}
@@ -124,7 +145,9 @@ class RegistrationBodies:
             configs = {
                 name: msgspec.structs.replace(config, perm=config.perm & permission) for name, config in configs.items()
             }
-        wrapper = TopicConfigAndMappingSerializeWrapper(data_version=version, topic_config_table=configs)
+        wrapper = TopicConfigAndMappingSerializeWrapper(
+            data_version=version, topic_config_table=configs, topic_queue_mapping_info_map=infos
+        )
         if self._compressed:
             body = RegisterBrokerBody(topic_config_serialize_wrapper=wrapper).compress()
         else:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from rmqwire.bodies import TopicConfig
     from rmqwire.command import RemotingCommand
 
-    from .register_body import TopicSource
+    from .register_body import MappingSource, TopicSource
 
 _log = Logger()
 
@@ -148,6 +148,10 @@ class Registration:
         self.on_master: Callable[[MasterAddresses | None], None] = lambda _: None
         self.on_order_topics: Callable[[dict[str, str]], None] = lambda _: None
         self.set_name_servers(name_servers)
+
+    def tell_mappings(self, mappings: MappingSource) -> None:
+        """Tell the name servers of static topics too."""
+        self._bodies.mappings = mappings
 
     @property
     def broker(self) -> BrokerAddress:

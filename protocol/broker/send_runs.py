@@ -16,7 +16,7 @@ from .names import PERM_WRITE, SYSTEM_PREFIX
 from .send_checks import NOT_ALLOWED_TO_SEND
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Container
 
     from twisted.internet.defer import Deferred
     from twisted.python.failure import Failure
@@ -60,6 +60,8 @@ class SendRuns:
         self._suffix = rules.suffix
         self._stats = stats
         self._when_safe = when_safe
+        self.special: Container[str] = ()
+        """Topics that are left to the handlers."""
 
     def take(self, connection: RemotingConnection, frames: list[Frame], first: int) -> tuple[int, int, Staged | None]:
         """Stage the sends that begin with frame `first`.
@@ -117,6 +119,8 @@ class SendRuns:
             return 0
         config = self._topics.get(topic)
         if config is None or config.topic_filter_type == "MULTI_TAG" or topic in self._topics.unsaved:
+            return 0
+        if topic in self.special:
             return 0
         if topic in NOT_ALLOWED_TO_SEND or topic.startswith(("%", SYSTEM_PREFIX)):
             return 0

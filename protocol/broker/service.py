@@ -125,6 +125,7 @@ class Broker:
                     runs=self.parts.send_runs,
                 )
                 vip.dispatcher = main.dispatcher.without(VIP_REFUSED)
+                self.parts.static_topics.stand_before(main.dispatcher, vip.dispatcher)
             except BaseException:
                 self._threads.stop()
                 self.store.close()

@@ -147,7 +147,7 @@ def slave_sync(parts: BrokerParts) -> SlaveSync:
         return take
 
     requests: list[tuple[str, Header, Take]] = [
-        ("topics", GetAllTopicConfig(), taking(parts.topics.copy_from)),
+        ("topics", GetAllTopicConfig(), taking(partial(take_topics, parts))),
         ("consumer offsets", GetAllConsumerOffset(), taking(parts.offsets.copy_from)),
         ("delay offsets", GetAllDelayOffset(), taking(parts.delay_offsets.copy_from)),
         ("subscription groups", GetAllSubscriptionGroupConfig(), taking(parts.groups.copy_from)),
@@ -159,6 +159,16 @@ def slave_sync(parts: BrokerParts) -> SlaveSync:
             requests.append(("timer counts", GetTimerMetrics(), taking(parts.timers.counts.copy_from)))
             requests.append(("timer positions", GetTimerCheckPoint(), partial(take_positions, parts.timers)))
     return SlaveSync(parts.client, requests, parts.reactor)
+
+
+def take_topics(parts: BrokerParts, tree: dict[str, Any]) -> None:
+    """Take the topics with the mappings of static ones, which 4.x masters do not send.
+
+    Raises:
+        MalformedBody: They are no such tables.
+    """
+    parts.topics.copy_from(tree)
+    parts.static_topics.table.copy_from(tree)
 
 
 def take_positions(timers: TimerService, body: bytes) -> None:

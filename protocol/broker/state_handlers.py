@@ -51,7 +51,9 @@ def state_handlers(parts: BrokerParts, run_in_thread: RunInThread, address: str)
         lookup,
         ConsumerOffsetHandlers(parts.offsets, parts.groups, parts.topics, parts.consumers, parts.store),
         QueueLockHandlers(parts.locks),
-        TopicAdminHandlers(parts.topics, parts.offsets, parts.store, parts.stats, topic_admin),
+        TopicAdminHandlers(
+            parts.topics, parts.offsets, parts.store, parts.stats, topic_admin, parts.static_topics.table
+        ),
         GroupAdminHandlers(parts.groups, parts.offsets, group_admin),
         DelayOffsetHandlers(parts.delay_offsets.tree),
         ClientsAdminHandlers(parts.consumers, parts.producers, parts.offsets, address),
@@ -66,6 +68,7 @@ def state_handlers(parts: BrokerParts, run_in_thread: RunInThread, address: str)
             wall_clock_ms,
             broker_name=broker.broker_name,
             address=address,
+            static_topics=parts.static_topics.table.table,
         ),
         ResetOffsetHandlers(
             parts.topics,

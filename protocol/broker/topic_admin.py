@@ -15,7 +15,14 @@ import msgspec
 
 from rmqd.protocol.dispatch import handles
 from rmqd.protocol.replies import Reply, Result
-from rmqwire.bodies import CreateTopicListRequestBody, DataVersion, TopicConfig, TopicList
+from rmqd.protocol.static_mapping import MappingFault
+from rmqwire.bodies import (
+    CreateTopicListRequestBody,
+    TopicConfig,
+    TopicConfigAndQueueMapping,
+    TopicList,
+    TopicQueueMappingDetail,
+)
 from rmqwire.codes import ResponseCode
 from rmqwire.errors import RequestError
 from rmqwire.requests import (
@@ -24,6 +31,7 @@ from rmqwire.requests import (
     GetAllTopicConfigReply,
     GetSystemTopicListFromBroker,
     GetTopicConfig,
+    UpdateAndCreateStaticTopic,
     UpdateAndCreateTopic,
     UpdateAndCreateTopicList,
 )
@@ -39,6 +47,7 @@ if TYPE_CHECKING:
     from rmqd.store.messagestore import MessageStore
 
     from .offsets import ConsumerOffsets
+    from .static_table import StaticTable
     from .stats import BrokerStats
     from .topics import TopicTable
 
@@ -65,6 +74,7 @@ class TopicAdminHandlers:
         store: The queues of a deleted topic go with it.
         stats: Its counters too.
         settings: Options.
+        static: The static topics.
     """
 
     def __init__(
@@ -74,14 +84,14 @@ class TopicAdminHandlers:
         store: MessageStore,
         stats: BrokerStats,
         settings: TopicAdminSettings,
+        static: StaticTable,
     ) -> None:
         self._topics = topics
         self._offsets = offsets
         self._store = store
         self._stats = stats
         self._settings = settings
-        # Static topics are not served: their table is empty and keeps one version.
-        self._mapping_version = msgspec.json.encode(DataVersion(timestamp=topics.data_version.timestamp))
+        self._static = static
 
     @handles(UpdateAndCreateTopic)
     def update(self, request: Request, header: UpdateAndCreateTopic) -> Result:
@@ -108,6 +118,29 @@ class TopicAdminHandlers:
         for config in configs:
             self._check(config)
         return self._update(configs)
+
+    @handles(UpdateAndCreateStaticTopic)
+    def update_static(self, request: Request, header: UpdateAndCreateStaticTopic) -> Result:
+        """Make or change the part of a static topic that is here: its physical queues and the mapping."""
+        detail = body_of(request, TopicQueueMappingDetail)
+        config = TopicConfig(
+            topic_name=header.topic,
+            read_queue_nums=header.read_queue_nums,
+            write_queue_nums=header.write_queue_nums,
+            topic_filter_type=header.topic_filter_type,
+            perm=header.perm,
+            topic_sys_flag=header.topic_sys_flag or 0,
+        )
+        self._check(config)
+        if detail.topic != header.topic:
+            raise RequestError(f"The mapping is of topic {detail.topic}, and not of {header.topic}")
+        try:
+            mapping = self._static.checked(detail, force=bool(header.force))
+        except MappingFault as fault:
+            raise RequestError(str(fault)) from fault
+        self._topics.update(config)
+        self._static.put(mapping)  # in the same turn: name servers are told of both at once
+        return self._static.saved().addCallback(lambda _: self._topics.settled()).addCallback(lambda _: Reply())
 
     def _update(self, configs: list[TopicConfig]) -> Result:
         # Java answers a list in which one topic is unchanged without making the others; here they are made.
@@ -143,6 +176,7 @@ class TopicAdminHandlers:
                 doomed += [each for each in names.pop_retry_topics(topic, group) if self._topics.get(each) is not None]
         for each in doomed:
             self._topics.delete(each)
+            self._static.delete(each)
             self._offsets.remove_topic(each)
             self._store.destroy_topic(each)
             self._stats.forget_topic(each)
@@ -164,11 +198,12 @@ class TopicAdminHandlers:
             )
         body = (
             b'{"dataVersion":%b,"mappingDataVersion":%b,"topicConfigTable":%b,'
-            b'"topicQueueMappingDetailMap":{},"topicQueueMappingInfoMap":{}}'
+            b'"topicQueueMappingDetailMap":%b,"topicQueueMappingInfoMap":{}}'
         ) % (
             topics.data_version.encode(),
-            self._mapping_version,
+            self._static.data_version.encode(),
             msgspec.json.encode(topics.table if page is None else page, order="sorted"),
+            self._static.details(page),
         )
         # Without the total, a caller that knows pages takes the answer for all there is.
         return Reply(GetAllTopicConfigReply(total_topic_num=None if page is None else len(topics.table)), body=body)
@@ -179,7 +214,14 @@ class TopicAdminHandlers:
         config = self._topics.get(header.topic)
         if config is None:
             raise RequestError(f"No topic in this broker. topic: {header.topic}", ResponseCode.TOPIC_NOT_EXIST)
-        return Reply(body=config.encode())
+        detail = self._static.get(header.topic) if header.logical else None
+        if detail is None:
+            return Reply(body=config.encode())
+        return Reply(
+            body=TopicConfigAndQueueMapping(
+                **{name: getattr(config, name) for name in TopicConfig.__struct_fields__}, mapping_detail=detail
+            ).encode()
+        )
 
     @handles(GetSystemTopicListFromBroker)
     def system_topics(self, request: Request, header: GetSystemTopicListFromBroker) -> Result:

@@ -15,7 +15,7 @@ from twisted.logger import Logger
 
 from rmqd.conf import FlushDiskType
 
-from . import cold_data, timer_service
+from . import cold_data, static_cleaning, timer_service
 from .delay_delivery import TICK_S
 from .slow_groups import CHECK_INTERVAL_S
 
@@ -88,6 +88,7 @@ class Upkeep:
         self._every(SCAN_INTERVAL_S, self._server.close_idle)
         self._every(self._options.broker.flush_consumer_offset_interval / 1000, parts.offsets.tick)
         self._every(SCAN_INTERVAL_S, self._save_states)
+        self._every(static_cleaning.INTERVAL_S, parts.static_topics.cleaning.tick)
         self._every(1.0, self._checkpoint)
         self._every(1.0, self._store.tick_disk)
         if store.flush_disk_type is FlushDiskType.SYNC_FLUSH:
@@ -124,6 +125,7 @@ class Upkeep:
         self._parts.topics.tick()
         self._parts.groups.tick()
         self._parts.filters.tick()
+        self._parts.static_topics.table.tick()
         self._parts.pops.orders.tick()
 
     def _flush(self) -> None:

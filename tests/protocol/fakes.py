@@ -170,6 +170,7 @@ class BrokerWorld:
             gate=self.parts.flow,
             runs=self.parts.send_runs,
         )
+        self.parts.static_topics.stand_before(self.dispatcher)
 
     def peer(self, client_id: str = "client", *, version: int = OUR_VERSION, language: str = "JAVA") -> Peer:
         """A new connection."""
