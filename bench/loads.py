@@ -8,6 +8,7 @@ import select
 import signal
 import subprocess
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -98,13 +99,38 @@ class JavaLoad:
         return self._popen.pid
 
     def send(
-        self, side: Side, topic: str, *, threads: int, size: int, warm_s: float, measured_s: float, inflight: int = 0
+        self,
+        side: Side,
+        topic: str,
+        *,
+        threads: int,
+        size: int,
+        warm_s: float,
+        measured_s: float,
+        inflight: int = 0,
+        producers: int = 1,
     ) -> Measured:
         """Send from threads, each waiting for its answers, or with `inflight` asynchronous sends each."""
-        command = (
-            f"send namesrv={side.namesrv_address} topic={topic} threads={threads} size={size} inflight={inflight}"
-            f" warm_ms={warm_s * 1000:.0f} measured_ms={measured_s * 1000:.0f}"
-        )
+        options = {"threads": threads, "size": size, "inflight": inflight, "producers": producers}
+        return self._timed("send", side, topic, options, warm_s, measured_s)
+
+    def transactions(
+        self, side: Side, topic: str, *, threads: int, size: int, warm_s: float, measured_s: float
+    ) -> Measured:
+        """Send transactions from threads; each is committed by its listener at once."""
+        return self._timed("transactions", side, topic, {"threads": threads, "size": size}, warm_s, measured_s)
+
+    def latency(self, side: Side, topic: str, *, pause_ms: int, warm_s: float, measured_s: float) -> Measured:
+        """Send one message at a time, and time each until the listener of a push consumer has it."""
+        options = {"size": 128, "pause_ms": pause_ms, "group": f"bench_{topic}"}
+        return self._timed("latency", side, topic, options, warm_s, measured_s)
+
+    def _timed(
+        self, word: str, side: Side, topic: str, options: Mapping[str, object], warm_s: float, measured_s: float
+    ) -> Measured:
+        given = {"namesrv": side.namesrv_address, "topic": topic, **options}
+        given |= {"warm_ms": f"{warm_s * 1000:.0f}", "measured_ms": f"{measured_s * 1000:.0f}"}
+        command = " ".join([word, *(f"{key}={value}" for key, value in given.items())])
         return self._run(side, command, warm_s + measured_s)
 
     def backlog(self, side: Side, topic: str, *, count: int, timeout_s: float) -> Measured:

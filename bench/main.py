@@ -69,13 +69,16 @@ def main(argv: list[str] | None = None) -> int:
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench/run.py", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one short alternation, under three minutes")
-    parser.add_argument("--rows", default=",".join(ROWS), help="of: %(default)s")
+    parser.add_argument("--rows", default=None, help=f"of: {','.join(ROWS)} [all; with --quick those that are short]")
     parser.add_argument("--rounds", type=int, default=None, help="alternations, at most 20 [3, with --quick 1]")
     parser.add_argument("--sides", default="official,ours", help="measure one side only")
     parser.add_argument("--output", type=Path, default=None, help="[bench/RESULTS.md; none for a quick or partial run]")
     arguments = parser.parse_args(argv)
-    whole = arguments.rows == ",".join(ROWS) and arguments.sides == "official,ours"
-    arguments.rows = [name for name in arguments.rows.split(",") if name]
+    whole = arguments.rows is None and arguments.sides == "official,ours"
+    if arguments.rows is None:
+        arguments.rows = [name for name, row in ROWS.items() if row.quick or not arguments.quick]
+    else:
+        arguments.rows = [name for name in arguments.rows.split(",") if name]
     unknown = [name for name in arguments.rows if name not in ROWS]
     if unknown:
         parser.error(f"unknown rows {', '.join(unknown)}; there are {', '.join(ROWS)}")
@@ -120,7 +123,7 @@ def _warm_client(bench: Bench, side: Side, results: Results) -> None:
 def _session(bench: Bench, side: Side, names: list[str], results: Results, number: int) -> None:
     """Start one side, measure its rows and end it."""
     print(f"round {number + 1}, {side.name}", flush=True)
-    rows = [ROWS[name] for name in ROWS if name in names]
+    rows = [ROWS[name] for name in ROWS if name in names and side.name in ROWS[name].sides]
     try:
         try:
             side.start()

@@ -8,27 +8,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.clusters import OfficialSyncMaster, OursSeveral, OursSyncMaster, OursTwo, beside
 from bench.loads import JavaLoad, LoadFailed, Measured, official_class, raw
-from bench.servers import Side
+from bench.servers import Official, Side
 from bench.syncing import THREADS, syncs_per_second, with_sync_flush
 
+LATENCY_PAUSE_MS = 5
 SETTLE_S = 0.5
 """Between rows: what one left behind (dispatch, write-back) should not count for the next."""
 
 
 @dataclass(frozen=True)
 class Durations:
-    """How long rows run; `backlog` in messages."""
+    """How long rows run; `backlog` and `many` (before memory is looked at) in messages."""
 
     client_warm_s: float
     server_warm_s: float
     warm_s: float
     measured_s: float
     backlog: int
+    many: int
 
 
-FULL = Durations(client_warm_s=15.0, server_warm_s=25.0, warm_s=4.0, measured_s=6.0, backlog=1_000_000)
-QUICK = Durations(client_warm_s=4.0, server_warm_s=6.0, warm_s=1.0, measured_s=2.0, backlog=150_000)
+FULL = Durations(client_warm_s=15.0, server_warm_s=25.0, warm_s=4.0, measured_s=6.0, backlog=1_000_000, many=5_000_000)
+QUICK = Durations(client_warm_s=4.0, server_warm_s=6.0, warm_s=1.0, measured_s=2.0, backlog=150_000, many=500_000)
 
 
 @dataclass
@@ -91,6 +94,9 @@ class Row:
     measure: Measure
     at_start: bool = False
     """Measured before the server is warm."""
+    quick: bool = True
+    """Whether quick runs have it."""
+    sides: tuple[str, ...] = ("official", "ours")
 
 
 def _goals(**ratios: float) -> Values:
@@ -123,6 +129,8 @@ def _idle_memory(bench: Bench, side: Side) -> dict[str, float]:
 
 
 def _memory(bench: Bench, side: Side) -> dict[str, float]:
+    raw(side, "BenchMany", count=bench.durations.many, mode="batch", connections=1, inflight=8)
+    time.sleep(SETTLE_S)
     return {"rss": side.resident_mib()}
 
 
@@ -188,14 +196,53 @@ def _sync_flush(bench: Bench, side: Side) -> dict[str, float]:
     return values | {"syncs": syncs, "cost": (perfect / values["rate"] - 1) * 100}
 
 
+def _transactions(bench: Bench, side: Side) -> dict[str, float]:
+    timing = {"warm_s": bench.durations.warm_s, "measured_s": bench.durations.measured_s}
+    return _given(bench.java().transactions(side, "BenchTransactions", threads=32, size=128, **timing))
+
+
+def _latency(bench: Bench, side: Side) -> dict[str, float]:
+    timing = {"warm_s": max(bench.durations.warm_s, 3.0), "measured_s": bench.durations.measured_s * 1.5}
+    return _given(bench.java().latency(side, "BenchLatency", pause_ms=LATENCY_PAUSE_MS, **timing))
+
+
+def _sync_master(bench: Bench, side: Side) -> dict[str, float]:
+    limits = bench.durations
+    kind = OfficialSyncMaster if isinstance(side, Official) else OursSyncMaster
+    twin = beside(side, kind, "sync-master")
+    try:
+        twin.start()
+        load: dict[str, Any] = {"connections": THREADS, "inflight": 1}
+        return _given(raw(twin, "BenchSyncMaster", warm_s=limits.warm_s, measured_s=limits.measured_s, **load))
+    finally:
+        twin.stop()
+
+
+def _two_brokers(bench: Bench, side: Side) -> dict[str, float]:
+    limits = bench.durations
+    rates = {}
+    for name, kind in (("one", OursSeveral), ("two", OursTwo)):
+        several = beside(side, kind, name)
+        try:
+            several.start()
+            load = {"threads": 64, "size": 128, "producers": 4}
+            seen = bench.java().send(
+                several, "BenchSeveral", warm_s=limits.warm_s, measured_s=limits.measured_s, **load
+            )
+            rates[name] = _given(seen)["rate"]
+        finally:
+            several.stop()
+    return rates | {"ratio": rates["two"] / rates["one"]}
+
+
 _TABLE = [
     Row(
         "start", "process start until the first SEND_OK of a prepared raw client",
-        {"time": Value("s", False, None, 0.8)}, _start, at_start=True,
+        {"time": Value("s", False, 0.15, 0.4)}, _start, at_start=True,
     ),
     Row(
         "idle-memory", "resident memory of name server and broker, 3 s after the start",
-        {"rss": Value("MiB", False, None, 70)}, _idle_memory, at_start=True,
+        {"rss": Value("MiB", False, None, 55)}, _idle_memory, at_start=True,
     ),
     Row(
         "send-64-binary", "official benchmark Producer, 64 threads, 128 B, binary header",
@@ -203,7 +250,7 @@ _TABLE = [
     ),
     Row(
         "send-64-json", "64 threads, 128 B, JSON header",
-        _goals(rate=1.5, p99=0.5, cpu=0.35), _java("BenchJson64", threads=64, size=128),
+        _goals(rate=2.5, p99=0.5, cpu=0.35), _java("BenchJson64", threads=64, size=128),
     ),
     Row(
         "send-1", "one thread, 128 B, JSON header",
@@ -214,6 +261,18 @@ _TABLE = [
         _goals(rate=2.0), _java("BenchAsync", threads=1, size=128, inflight=256),
     ),
     Row("send-4k", "64 threads, 4 KiB, JSON header", _goals(rate=1.5), _java("Bench4k", threads=64, size=4096)),
+    Row(
+        "send-64k", "16 threads, 64 KiB, JSON header",
+        _goals(rate=1.2), _java("Bench64k", threads=16, size=65536), quick=False,
+    ),
+    Row(
+        "transactions", "32 threads, 128 B, each half message committed at once",
+        _goals(rate=1.5), _transactions, quick=False,
+    ),
+    Row(
+        "end-to-end", f"a message each {LATENCY_PAUSE_MS} ms, from the call of send to the listener of a push consumer",
+        {name: value for name, value in _goals(p50=1.0, p99=0.7).items() if name != "rate"}, _latency,
+    ),
     Row(
         "batch-32", "official benchmark BatchProducer, 8 threads, batches of 32 x 128 B",
         _goals(rate=1.3), _official("BatchProducer", "-w", "8", "-s", "128", "-b", "32"),
@@ -246,10 +305,34 @@ _TABLE = [
         "all 64 in each of those (or over ASYNC_FLUSH, where the disk is faster than that)",
         _goals() | {"syncs": Value("syncs/s", True), "cost": Value("%", False, None, 20)}, _sync_flush,
     ),
-    Row("memory", "resident memory after the rows above", {"rss": Value("MiB", False, 0.1)}, _memory),
+    Row(
+        "sync-master", "raw, SYNC_MASTER with ASYNC_FLUSH and one slave, 64 connections x 1 in flight, 128 B",
+        _goals(rate=1.5), _sync_master, quick=False,
+    ),
+    Row(
+        "memory", "resident memory after the rows above and 5 million messages more (quick: half a million)",
+        {"rss": Value("MiB", False, 0.1, 150)}, _memory,
+    ),
+    Row(
+        "brokers-2", "`rmqd up --brokers 2` and `--brokers 1`: 4 producers, 64 threads, 128 B, JSON header",
+        {"one": Value("msg/s", True), "two": Value("msg/s", True), "ratio": Value("x", True, None, 1.6)},
+        _two_brokers, quick=False, sides=("ours",),
+    ),
 ]  # fmt: skip
 ROWS = {row.name: row for row in _TABLE}
-JAVA_ROWS = frozenset(("send-64-json", "send-1", "send-async", "send-4k", "backlog"))
+JAVA_ROWS = frozenset(
+    (
+        "send-64-json",
+        "send-1",
+        "send-async",
+        "send-4k",
+        "send-64k",
+        "transactions",
+        "end-to-end",
+        "backlog",
+        "brokers-2",
+    )
+)
 """Rows that use the long-lived client JVM."""
 
 

@@ -120,13 +120,16 @@ class Ours(Side):
 
     name = "ours"
 
-    def launch(self) -> list[Process]:
-        argv = [
+    def arguments(self) -> list[str]:
+        """Return the command."""
+        return [
             program("rmqd"), "up", "--data", str(self.folder / "data"), "--namesrv-port", str(self.namesrv_port),
             "--port", str(self.port), "--address", "127.0.0.1", "--bind", "127.0.0.1",
             "--log-dir", str(self.folder / "logs"),
         ]  # fmt: skip
-        return [Process(argv, log=self.folder / "rmqd.out", cwd=self.folder)]
+
+    def launch(self) -> list[Process]:
+        return [Process(self.arguments(), log=self.folder / "rmqd.out", cwd=self.folder)]
 
 
 def prepare_java_home(folder: Path) -> Path:

@@ -8,6 +8,8 @@ import java.util.HashMap;
 import java.util.Map;
 import java.util.TreeMap;
 import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
 import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicLong;
@@ -15,11 +17,15 @@ import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
 import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
+import org.apache.rocketmq.client.producer.LocalTransactionState;
 import org.apache.rocketmq.client.producer.SendCallback;
 import org.apache.rocketmq.client.producer.SendResult;
 import org.apache.rocketmq.client.producer.SendStatus;
+import org.apache.rocketmq.client.producer.TransactionListener;
+import org.apache.rocketmq.client.producer.TransactionMQProducer;
 import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
 import org.apache.rocketmq.common.message.Message;
+import org.apache.rocketmq.common.message.MessageExt;
 
 /**
  * Loads by the official client, one command a line on standard input ({@code send topic=T threads=64 ...}), JSON lines
@@ -57,8 +63,14 @@ public final class Load {
             case "send":
                 send();
                 break;
+            case "transactions":
+                transactions();
+                break;
             case "backlog":
                 backlog();
+                break;
+            case "latency":
+                latency();
                 break;
             default:
                 throw new IllegalArgumentException("command " + command);
@@ -92,35 +104,153 @@ public final class Load {
         }
     }
 
-    private void send() throws Exception {
-        int threads = number("threads");
-        int inflight = number("inflight");
-        byte[] body = new byte[number("size")];
-        Arrays.fill(body, (byte) 'a');
-        DefaultMQProducer producer = new DefaultMQProducer("bench_producer");
+    private void begin(DefaultMQProducer producer) throws Exception {
         producer.setNamesrvAddr(arguments.get("namesrv"));
         producer.setInstanceName(Long.toString(System.nanoTime()));
         producer.setCompressMsgBodyOverHowmuch(Integer.MAX_VALUE);
         producer.start();
+    }
+
+    private byte[] body() {
+        byte[] body = new byte[number("size")];
+        Arrays.fill(body, (byte) 'a');
+        return body;
+    }
+
+    /** One thread's work, until the time is over. */
+    private interface Work {
+        void run(int thread, long from, long until, Seen seen);
+    }
+
+    private void measure(int threads, Work work) throws Exception {
+        long from = System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(number("warm_ms"));
+        long until = from + TimeUnit.MILLISECONDS.toNanos(number("measured_ms"));
+        Seen[] seen = new Seen[threads];
+        Thread[] running = new Thread[threads];
+        for (int i = 0; i < threads; i++) {
+            int number = i;
+            Seen mine = seen[i] = new Seen();
+            running[i] = new Thread(() -> work.run(number, from, until, mine), "load-" + i);
+            running[i].start();
+        }
+        TimeUnit.NANOSECONDS.sleep(from - System.nanoTime());
+        say("{\"event\":\"measuring\"}");
+        TimeUnit.NANOSECONDS.sleep(until - System.nanoTime());
+        say("{\"event\":\"measured\"}");
+        for (Thread thread : running) {
+            thread.join(20_000);
+        }
+        report(seen, number("measured_ms") / 1000.0);
+    }
+
+    /** Threads that send, divided among producers with connections of their own. */
+    private void send() throws Exception {
+        int inflight = number("inflight");
+        byte[] body = body();
+        DefaultMQProducer[] producers = new DefaultMQProducer[number("producers")];
         try {
-            long from = System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(number("warm_ms"));
-            long until = from + TimeUnit.MILLISECONDS.toNanos(number("measured_ms"));
-            Seen[] seen = new Seen[threads];
-            Thread[] running = new Thread[threads];
-            for (int i = 0; i < threads; i++) {
-                Seen mine = seen[i] = new Seen();
-                running[i] = new Thread(() -> sendUntil(producer, body, inflight, from, until, mine), "load-" + i);
-                running[i].start();
+            for (int i = 0; i < producers.length; i++) {
+                producers[i] = new DefaultMQProducer("bench_producer");
+                begin(producers[i]);
             }
-            TimeUnit.NANOSECONDS.sleep(from - System.nanoTime());
-            say("{\"event\":\"measuring\"}");
-            TimeUnit.NANOSECONDS.sleep(until - System.nanoTime());
-            say("{\"event\":\"measured\"}");
-            for (Thread thread : running) {
-                thread.join(20_000);
-            }
-            report(seen, number("measured_ms") / 1000.0);
+            measure(number("threads"), (thread, from, until, seen) ->
+                sendUntil(producers[thread % producers.length], body, inflight, from, until, seen));
         } finally {
+            for (DefaultMQProducer producer : producers) {
+                if (producer != null) {
+                    producer.shutdown();
+                }
+            }
+        }
+    }
+
+    /** Threads that send transactions, each committed at once. */
+    private void transactions() throws Exception {
+        byte[] body = body();
+        TransactionMQProducer producer = new TransactionMQProducer("bench_transactions");
+        producer.setTransactionListener(new TransactionListener() {
+            @Override
+            public LocalTransactionState executeLocalTransaction(Message message, Object argument) {
+                return LocalTransactionState.COMMIT_MESSAGE;
+            }
+
+            @Override
+            public LocalTransactionState checkLocalTransaction(MessageExt message) {
+                return LocalTransactionState.COMMIT_MESSAGE;
+            }
+        });
+        ExecutorService checks = Executors.newSingleThreadExecutor();
+        producer.setExecutorService(checks);
+        begin(producer);
+        try {
+            String topic = arguments.get("topic");
+            measure(number("threads"), (thread, from, until, seen) -> {
+                while (System.nanoTime() < until) {
+                    long began = System.nanoTime();
+                    try {
+                        note(producer.sendMessageInTransaction(new Message(topic, body), null), began, from, until, seen);
+                    } catch (Exception problem) {
+                        seen.fail(problem.getClass().getSimpleName());
+                    }
+                }
+            });
+        } finally {
+            producer.shutdown();
+            checks.shutdown();
+        }
+    }
+
+    /** From the call of send to the listener of a push consumer, one message at a time with a pause before each. */
+    private void latency() throws Exception {
+        String topic = arguments.get("topic");
+        byte[] body = body();
+        DefaultMQProducer producer = new DefaultMQProducer("bench_producer");
+        begin(producer);
+        DefaultMQPushConsumer consumer = new DefaultMQPushConsumer(arguments.get("group"));
+        Map<String, Semaphore> waiting = new java.util.concurrent.ConcurrentHashMap<>();
+        Map<String, Long> heardAt = new java.util.concurrent.ConcurrentHashMap<>();
+        try {
+            producer.send(new Message(topic, body)); // makes the topic
+            consumer.setNamesrvAddr(arguments.get("namesrv"));
+            consumer.setInstanceName(Long.toString(System.nanoTime()));
+            consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
+            consumer.subscribe(topic, "*");
+            consumer.registerMessageListener((MessageListenerConcurrently) (messages, context) -> {
+                long now = System.nanoTime();
+                for (MessageExt message : messages) {
+                    Semaphore one = message.getKeys() == null ? null : waiting.get(message.getKeys());
+                    if (one != null) {
+                        heardAt.put(message.getKeys(), now);
+                        one.release();
+                    }
+                }
+                return ConsumeConcurrentlyStatus.CONSUME_SUCCESS;
+            });
+            consumer.start();
+            int pauseMs = number("pause_ms");
+            measure(1, (thread, from, until, seen) -> {
+                for (long i = 0; System.nanoTime() < until; i++) {
+                    String key = "k" + i;
+                    Semaphore one = new Semaphore(0);
+                    waiting.put(key, one);
+                    try {
+                        TimeUnit.MILLISECONDS.sleep(pauseMs);
+                        long began = System.nanoTime();
+                        producer.send(new Message(topic, "", key, body));
+                        if (!one.tryAcquire(30, TimeUnit.SECONDS)) {
+                            seen.fail("not heard of");
+                        } else if (began >= from && heardAt.get(key) <= until) {
+                            seen.add(heardAt.get(key) - began);
+                        }
+                    } catch (Exception problem) {
+                        seen.fail(problem.getClass().getSimpleName());
+                    }
+                    waiting.remove(key);
+                    heardAt.remove(key);
+                }
+            });
+        } finally {
+            consumer.shutdown();
             producer.shutdown();
         }
     }
