@@ -13,15 +13,15 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
-from .checkpoint import Checkpoint, checkpoint_job, load_checkpoint, save_checkpoint
+from .checkpoint import load_checkpoint, save_checkpoint
+from .checkpoints import CHECKPOINT_MANY_FILES
 from .commitlog import CommitLog
 from .dirlock import AbortFile, DirectoryLock
 from .dispatch import DeliveryTime
-from .errors import DerivedWriteFailed, NotWritable, StoreDamaged, StoreError
+from .errors import NotWritable, StoreDamaged, StoreError
 from .fdpool import HotReader, WaitingReader
 from .files import Files, RealFiles
 from .groupwriter import StagedPut
@@ -36,10 +36,6 @@ from .storereads import QueryResult, StoreReads
 from .truncation import Truncation
 
 __all__ = ["MessageStore", "QueryResult", "RecoveryReport", "StagedPut", "StoreOptions"]
-
-_CHECKPOINT_INTERVAL_MS = 5_000
-_CHECKPOINT_MANY_FILES = 200
-"""With more files than this to sync, checkpoints are rarer: a minute apart, unless much was written."""
 
 
 class MessageStore(RunWriter, Truncation, StoreReads):
@@ -80,14 +76,6 @@ class MessageStore(RunWriter, Truncation, StoreReads):
         self._retention = Retention(self._files, log, queues, index, options)
         self._lock = DirectoryLock(self._files, self._root)
         self._abort = AbortFile(self._files, self._root)
-        self._checkpoint_path = os.path.join(self._root, "checkpoint")
-        self._checkpoint = Checkpoint()
-        self._checkpointing = False
-        self._checkpoint_at_ms = 0
-        self._checkpoint_puts = 0
-        self._syncing_queues: dict[str, None] = {}
-        self._syncing_index: dict[str, None] = {}
-        self._samples: deque[tuple[int, int]] = deque()  # (end of the log, store time) at past checkpoints
         self._owner = 0  # the thread that may change things
         self.cleaned_files = 0
         self.clean_error: BaseException | None = None
@@ -145,6 +133,7 @@ class MessageStore(RunWriter, Truncation, StoreReads):
         if self.index is not None:
             self.index.load()
         self._checkpoint = load_checkpoint(self._files, self._checkpoint_path)
+        self.master_flushed_offset = self._checkpoint.master_flushed_offset
         Recovery(
             files=self._files,
             log=self.log,
@@ -160,7 +149,7 @@ class MessageStore(RunWriter, Truncation, StoreReads):
         self._position = self._part_begin = self.log.wrote_offset
         self._file_end = self.log.start_of(self._position) + self.log.file_size
         self._last_timestamp = max(self._checkpoint.physic_msg_timestamp, report.last_store_timestamp)
-        if len(self.queues.unsynced) + len(self.queues.dirty) <= _CHECKPOINT_MANY_FILES:  # else a thread does it soon
+        if len(self.queues.unsynced) + len(self.queues.dirty) <= CHECKPOINT_MANY_FILES:  # else a thread does it soon
             self.tick_checkpoint()
         return report
 
@@ -258,111 +247,6 @@ class MessageStore(RunWriter, Truncation, StoreReads):
                 self.index.build()
             except OSError as error:
                 self._derived_failed(error)
-
-    def checkpoint_plan(self, *, at_once: bool = False) -> Callable[[], Checkpoint] | None:
-        """The sync of log and derived files and the new checkpoint, for a thread; None when it is not due.
-
-        Pass what it returns to `checkpointed`, or what it raises to `checkpoint_failed`. Between two checkpoints
-        nothing derived is synced; what was written since the last one is what recovery reads again.
-
-        Args:
-            at_once: whenever there is anything new, not only when enough was written or time has passed.
-        """
-        log, queues = self.log, self.queues
-        if self._checkpointing or self._failure is not None:
-            return None
-        unsynced = len(queues.unsynced) + (0 if self.index is None else len(self.index.unsynced))
-        complete, synced = queues.complete_offset(log.wrote_offset), self._checkpoint.synced_offset
-        if complete == synced and not unsynced:
-            return None
-        now = self._wall_clock_ms()
-        if (
-            not at_once
-            and complete - (synced or 0) < self.options.checkpoint_log_bytes
-            and self.put_count - self._checkpoint_puts < self.options.checkpoint_messages
-        ):
-            many = unsynced > _CHECKPOINT_MANY_FILES
-            interval = self.options.flush_consume_queue_thorough_interval_ms if many else _CHECKPOINT_INTERVAL_MS
-            if 0 <= now - self._checkpoint_at_ms < interval:
-                return None
-        try:
-            write_index = None if self.index is None else self.index.write_plan()
-        except OSError as error:
-            self._derived_failed(error)
-            return None
-        checkpoint = self._next_checkpoint(complete)
-        self._checkpoint_at_ms = now
-        self._checkpoint_puts = self.put_count
-        # To the end, as the index speaks about all of it: nothing derived may outlive the log after a power loss.
-        dirty_from = log.start_of(log.flushed_offset)
-        paths = [log.path(start) for start in log.starts if dirty_from <= start < log.wrote_offset]
-        paths.append(log.folder + "/")
-        paths += queues.unsynced
-        self._syncing_queues, queues.unsynced = queues.unsynced, {}
-        if self.index is not None:
-            paths += self.index.unsynced
-            self._syncing_index, self.index.unsynced = self.index.unsynced, {}
-        self._checkpointing = True
-        return checkpoint_job(self._files, queues.syncing, paths, self._checkpoint_path, checkpoint, write_index)
-
-    def _next_checkpoint(self, complete: int) -> Checkpoint:
-        self._samples.append((self.log.wrote_offset, self._last_timestamp))
-        timestamp = self._checkpoint.physic_msg_timestamp
-        while self._samples and self._samples[0][0] <= complete:
-            timestamp = self._samples.popleft()[1]
-        index_timestamp, index_offset = self._checkpoint.index_msg_timestamp, complete
-        file_number = count = 0
-        if self.index is not None:
-            file_number, count = self.index.position()
-            index_timestamp, _ = self.index.last_update()
-            index_offset = self.log.wrote_offset  # the job writes every key up to here
-        return replace(
-            self._checkpoint,
-            physic_msg_timestamp=timestamp,
-            logics_msg_timestamp=timestamp,
-            index_msg_timestamp=index_timestamp,
-            consume_queue_offset=complete,
-            synced_offset=complete,
-            index_offset=index_offset,
-            index_file=file_number,
-            index_count=count,
-            queue_files=None,
-        )
-
-    def checkpointed(self, checkpoint: Checkpoint) -> None:
-        """A checkpoint is on disk."""
-        self._checkpointing = False
-        self._checkpoint = checkpoint
-        if self.index is not None:
-            self.index.written()
-        self.log.synced(checkpoint.synced_offset or 0)
-
-    def checkpoint_failed(self, error: BaseException) -> None:
-        """A sync failed, which is final as with `flush_failed`; or the index could not be written, which is not."""
-        self._checkpointing = False
-        if self.index is not None:
-            self.index.write_failed()
-            self.index.unsynced = self._syncing_index | self.index.unsynced
-        self.queues.unsynced = self._syncing_queues | self.queues.unsynced
-        if isinstance(error, DerivedWriteFailed):
-            self._derived_failed(error)
-        else:
-            self._fail(f"a sync failed: {error}", error)
-
-    def tick_checkpoint(self) -> None:
-        """Write everything and make a checkpoint now, waiting for the disk: when the store opens and closes.
-
-        Raises:
-            OSError, FlushFailed: it could not be made.
-        """
-        self.queues.write_tails()
-        plan = self.checkpoint_plan(at_once=True)
-        if plan is not None:
-            try:
-                self.checkpointed(plan())
-            except BaseException as error:
-                self.checkpoint_failed(error)
-                raise
 
     # -- retention -----------------------------------------------------------------------------------------------
 

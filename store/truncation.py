@@ -12,25 +12,19 @@ Source: `DefaultMessageStore.truncateFiles`, `CommitLog.truncateDirtyFiles` (5.5
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import replace
 
-from .checkpoint import Checkpoint, save_checkpoint
+from .checkpoint import save_checkpoint
+from .checkpoints import Checkpoints
 from .consumequeue import ConsumeQueue
 from .errors import FlushFailed, NotWritable, ReplicaRefused, StoreError
-from .files import Files, remove_file
+from .files import remove_file
 from .recovery import NOTHING_WRITTEN, LogScan, RecoveryReport
-from .replication import ReplicaWriter
 
 
-class Truncation(ReplicaWriter):
+class Truncation(Checkpoints):
     """What a store whose end can be cut adds to a replica."""
 
-    _files: Files
-    _checkpoint: Checkpoint
-    _checkpoint_path: str
-    _checkpointing: bool
-    _samples: deque[tuple[int, int]]
     report: RecoveryReport
     """What opening the store found and did."""
 
@@ -38,10 +32,6 @@ class Truncation(ReplicaWriter):
     def is_syncing(self) -> bool:
         """Whether a sync is under way in another thread."""
         return self._checkpointing or self.log.is_flushing
-
-    def tick_checkpoint(self) -> None:
-        """Write everything and make a checkpoint now; the store does."""
-        raise NotImplementedError
 
     def cut_log(self, offset: int) -> int:
         """Make `offset` the end of the log; where no record begins there, the last place before it where one does.
