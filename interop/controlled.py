@@ -117,6 +117,16 @@ class Group:
         if not until(lambda: self.in_step() == want, timeout_s):
             expect_that(False, f"{sorted(want)} in step", self._state())
 
+    def wait_known(self, topic: str) -> None:
+        """Wait until every broker has a topic: slaves copy it every ten seconds, and a new master knows no other."""
+
+        def knows(broker: Broker) -> bool:
+            file = broker.store / "config" / "topics.json"
+            return file.exists() and f'"{topic}"' in file.read_text()
+
+        if not until(lambda: all(map(knows, self.brokers)), 60):
+            expect_that(False, f"{topic} known to all", [broker.address for broker in self.brokers if knows(broker)])
+
     def shown(self) -> dict[str, str]:
         """Return the group as the first name server shows it: id to address."""
         brokers: dict[str, str] = cluster_brokers(self.name_servers.split(";")[0]).get(NAME, {}).get("brokerAddrs", {})

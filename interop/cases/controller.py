@@ -63,6 +63,7 @@ def change_masters(group: Group, api: Api) -> None:
     second = other_of(group, first)
     topic = api.fresh("topic")
     api.create_topic(group.name_servers, topic, 4)
+    group.wait_known(topic)
     producer = api.producer(group.name_servers, set=QUICK_CLIENT)
     sent = send_some(producer, topic, "before")
     consumer = api.consumer(group.name_servers, topic, set=QUICK_CLIENT)
@@ -98,6 +99,7 @@ def kill_under_load(group: Group, api: Api, kills: int) -> None:
     """Kill master after master while a producer sends, and read everything in the end."""
     topic = api.fresh("topic")
     api.create_topic(group.name_servers, topic, 4)
+    group.wait_known(topic)
     load = Load(api.producer(group.name_servers, set=QUICK_CLIENT, retries=0), topic)
     load.start()
     try:
@@ -114,7 +116,8 @@ def kill_under_load(group: Group, api: Api, kills: int) -> None:
         load.stop()
     sent = list(load.acknowledged)
     consumer = api.consumer(group.name_servers, topic, set=QUICK_CLIENT)
-    consumer.wait_bodies(sent, 120)
+    consumer.wait_bodies(sent)
+    expect_bodies([message for message in consumer.received() if message["body"] in sent], sent, once=False)
     master = group.wait_master()
     slave = other_of(group, master)
     expect_same_logs(master, slave, wait_caught_up(master, slave))
