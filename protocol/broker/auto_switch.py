@@ -128,6 +128,11 @@ class AutoSwitch:
         return self.epochs.last_epoch
 
     @property
+    def log_end(self) -> int:
+        """The end of the log."""
+        return self._store.max_physical_offset
+
+    @property
     def connected(self) -> bool:
         """Whether this is a slave whose master is connected and known to have this log."""
         return self._client.connected

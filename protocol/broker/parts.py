@@ -56,6 +56,7 @@ from .slow_groups import SlowGroups
 from .state_handlers import state_handlers
 from .static_parts import StaticTopics
 from .stats import BrokerStats
+from .stats_sources import follow_parts
 from .timer import TimerRules, TimerSettings
 from .timer_admin import RecallHandlers, TimerStateHandlers
 from .timer_service import TimerService
@@ -165,6 +166,7 @@ class BrokerParts:
             self._file("delayOffset.json"), wall_clock_ms, run_in_thread, broker.delay_offset_update_version_step
         )
         self.delayed = DelayedDelivery(store, levels, self.delay_offsets, wall_clock_ms, run_in_thread)
+        follow_parts(self.stats, store, self.delayed)
         self.group_commit = GroupCommit(store, run_in_thread, reactor, options.store.sync_flush_timeout)
         self.timer_settings = TimerSettings(
             served=options.store.timer_wheel_enable, precision_ms=options.store.timer_precision_ms
@@ -375,7 +377,7 @@ class BrokerParts:
                 region_id=broker.region_id,
             ),
             TimerStateHandlers(self.timers),
-            HaHandlers(self.replication),
+            HaHandlers(self.replication, self.options),
             self.role_notices,
             self.members,
             *self.pops.handlers,
