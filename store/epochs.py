@@ -62,7 +62,10 @@ def decode_epochs(text: bytes) -> tuple[Epoch, ...]:
 
 
 def consistent_point(ours: Sequence[Epoch], our_end: int, theirs: Sequence[Epoch], their_end: int) -> int | None:
-    """Up to where two logs are the same; None when no stretch is in both.
+    """Up to where two logs are the same; None when no epoch is in both.
+
+    Of an epoch that begins elsewhere in the other log only what is before it counts: its master went down and came
+    back in it with a shorter log. Java looks at the epoch before instead, which need not be there.
 
     Args:
         our_end: the end of our log.
@@ -70,11 +73,11 @@ def consistent_point(ours: Sequence[Epoch], our_end: int, theirs: Sequence[Epoch
 
     Source: `EpochFileCache.findConsistentPoint`.
     """
-    their_ends = dict(zip(theirs, _ends(theirs, their_end), strict=True))
+    known = {entry.epoch: (entry.start, end) for entry, end in zip(theirs, _ends(theirs, their_end), strict=True)}
     for entry, end in reversed(list(zip(ours, _ends(ours, our_end), strict=True))):
-        found = their_ends.get(entry)
-        if found is not None:
-            return min(end, found)
+        if entry.epoch in known:
+            their_start, their_stretch_end = known[entry.epoch]
+            return min(end, their_stretch_end) if entry.start == their_start else min(entry.start, their_start)
     return None
 
 

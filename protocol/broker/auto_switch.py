@@ -210,13 +210,17 @@ class AutoSwitch:
         and they cut theirs. After a crash of the process alone nothing is lost, and the slaves keep what they have.
         """
         epochs, end = self.epochs, self._store.max_physical_offset
+        if not epochs.entries:  # what was written without a controller is of the first epoch
+            end = self._store.min_physical_offset
         if epoch == epochs.last_epoch:
             report = self._store.report
             if report.previous_exit_ok or report.same_boot:
                 return
+            start = epochs.entries[-1].start
             epochs.cut_suffix_by_epoch(epoch)
-        # The first epoch of a log that was written without a controller takes all of it in.
-        epochs.append(epoch, end if epochs.entries else self._store.min_physical_offset)
+            if not epochs.entries and start < end:  # what is left has to be of some epoch to be sent
+                epochs.append(epoch - 1, start)
+        epochs.append(epoch, end)
 
     async def become_slave(self, broker_id: int, master_ha_address: str | None, master_epoch: int) -> None:
         """Take the log from a master. When it returns the store takes no messages of clients any more.
