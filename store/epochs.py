@@ -169,9 +169,12 @@ class EpochFile:
         """The log ends at `offset`: drop the stretches that begin there or behind. Raises `StoreError`."""
         self._replace(entry for entry in self.entries if entry.start < offset)
 
-    def cut_suffix_by_epoch(self, epoch: int) -> None:
-        """Drop this epoch and all newer ones. Raises `StoreError`."""
-        self._replace(entry for entry in self.entries if entry.epoch < epoch)
+    def begin_again(self, start: int) -> None:
+        """Let the last epoch begin anew, at the end of what is left of the log. Raises `StoreError`."""
+        *before, last = self.entries
+        if not before and last.start < start:  # what is left has to be of some epoch to be sent
+            before.append(Epoch(last.epoch - 1, last.start))
+        self._replace((*before, Epoch(last.epoch, start)))
 
     def cut_prefix(self, offset: int) -> None:
         """The log begins at `offset`: drop the stretches that end there or before. Raises `StoreError`."""

@@ -216,11 +216,9 @@ class AutoSwitch:
             report = self._store.report
             if report.previous_exit_ok or report.same_boot:
                 return
-            start = epochs.entries[-1].start
-            epochs.cut_suffix_by_epoch(epoch)
-            if not epochs.entries and start < end:  # what is left has to be of some epoch to be sent
-                epochs.append(epoch - 1, start)
-        epochs.append(epoch, end)
+            epochs.begin_again(end)
+        else:
+            epochs.append(epoch, end)
 
     async def become_slave(self, broker_id: int, master_ha_address: str | None, master_epoch: int) -> None:
         """Take the log from a master. When it returns the store takes no messages of clients any more.

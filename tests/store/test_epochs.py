@@ -88,15 +88,24 @@ def test_stretches_are_cut_at_both_ends(tmp_path: Path) -> None:
     assert epochs.entries == ((2, 100), (4, 300))
     epochs.cut_suffix_by_offset(300)
     assert file_at(path).entries == ((2, 100),)
-    epochs.append(5, 200)
-    epochs.cut_suffix_by_epoch(5)
-    assert file_at(path).entries == ((2, 100),)
     epochs.cut_prefix(1 << 40)
     assert epochs.entries == ((2, 100),), "the last one goes on"
     epochs.cut_suffix_by_offset(0)
     assert not path.exists()
     assert not path.with_name("epochs.bak").exists(), "it would be taken for the list"
     assert file_at(path).entries == ()
+
+
+def test_the_last_epoch_begins_anew(tmp_path: Path) -> None:
+    path = tmp_path / "epochs"
+    epochs = file_at(path)
+    epochs.append(3, 100)
+    epochs.begin_again(100)
+    assert epochs.entries == ((3, 100),)
+    epochs.begin_again(150)
+    assert file_at(path).entries == ((2, 100), (3, 150))
+    epochs.begin_again(120)
+    assert file_at(path).entries == ((2, 100), (3, 120))
 
 
 def test_an_epoch_behind_the_end_of_the_log_is_gone_with_it(tmp_path: Path) -> None:
