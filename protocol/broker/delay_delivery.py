@@ -69,6 +69,9 @@ class DelayedDelivery:
         self._reading: dict[int, object] = {}
         """By level: the read of pages that are not in memory which is under way."""
         self._stopped = True
+        self._staged: list[tuple[str, int]] = []
+        self.on_delivered: Callable[[int, str, int], None] = lambda level, topic, size_bytes: None
+        """Told level, topic and size of each message that was delivered."""
 
     def begin(self) -> None:
         """Bring the stored progress into what the queues hold, and deliver; also after `stop`."""
@@ -137,12 +140,15 @@ class DelayedDelivery:
         if found.status is not GetStatus.FOUND:
             self._offsets.set(level, max(found.next_begin_offset, found.min_offset))
             return found.next_begin_offset > offset
+        self._staged.clear()
         taken, refused = self._take_due(level, found.records)
         try:
             self._store.commit()
         except StoreError as cause:
             self._failed(level, cause)
             return False
+        for topic, size_bytes in self._staged:
+            self.on_delivered(level, topic, size_bytes)
         # What is stored is not delivered again, although the one behind it was refused.
         self._offsets.set(level, offset + taken)
         if refused is not None:
@@ -177,7 +183,7 @@ class DelayedDelivery:
         if topic is None or not queue_id.isdigit() or topic == _HALF_TOPIC:
             _log.error("a delayed message at {offset} names no real queue, left out", offset=message.physical_offset)
             return
-        self._store.stage(
+        put = self._store.stage(
             topic,
             int(queue_id),
             message.body,
@@ -190,3 +196,4 @@ class DelayedDelivery:
             born_host=message.born_host,
             reconsume_times=message.reconsume_times,
         )
+        self._staged.append((topic, put.size))

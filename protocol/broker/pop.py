@@ -280,7 +280,7 @@ class OnePop:
             else:
                 next_offset = found.next_begin_offset
                 self._stage_check_point(queue, receipt, offsets)
-            shared.stats.get(queue.group, queue.topic, found.count, len(found.body))
+            shared.stats.get(queue.group, queue.topic, found.count, len(found.body), queue.queue_id)
             shared.out.add(queue, found.count)
             self._starts.append(start_offset_info(queue.topic, queue.queue_id, offset))
             self._offsets.append(message_offset_info(queue.topic, queue.queue_id, offsets))
@@ -293,6 +293,7 @@ class OnePop:
         self._rest += found.max_offset - found.next_begin_offset
 
     def _stage_check_point(self, queue: PopQueue, receipt: Receipt, offsets: list[int]) -> None:
+        self._shared.stats.check_pointed(queue.group, queue.topic)
         put = self._shared.log.stage_check_point(
             PopCheckPoint(
                 broker_name=receipt.broker_name,

@@ -141,6 +141,7 @@ class AckHandlers:
             suspended=header.suspend,
             topic=header.topic,
         )
+        shared.stats.check_pointed(queue.group, queue.topic)
         # First the new check point: the other way round a crash between the two would lose the message.
         puts = [
             self._put(lambda: shared.log.stage_check_point(point, receipt.revive_queue_id)),
@@ -180,6 +181,7 @@ class AckHandlers:
     def _stage_ack(
         self, queue: PopQueue, receipt: Receipt, offset: int, offsets: list[int] | None = None
     ) -> StagedPut | Posted | None:
+        self._shared.stats.acknowledged(queue.group, queue.topic, 1 if offsets is None else len(offsets))
         ack = PopAck(
             ack_offset=offset,
             ack_offsets=offsets,
@@ -234,6 +236,7 @@ class AckHandlers:
         before = shared.offsets.query(queue)
         if offset < before:
             return
+        shared.stats.acknowledged(queue.group, queue.topic, 1)
         next_offset = shared.orders.acknowledge(queue, offset, pop_time)
         if next_offset == NOT_FOUND:
             raise RequestError(

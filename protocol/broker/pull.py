@@ -156,8 +156,9 @@ class PullHandlers:
         try:
             found = self._read(header, selection, allow_cold=False)
         except ColdRead:  # the disk is waited for elsewhere
+            asked_at_ms = self._stats.now_ms()
             return self._read_in_thread(request.code, self._read, header, selection, allow_cold=True).addCallback(
-                lambda warm: self._answer(request, header, topic, group, selection, warm, may_hold, waited=True)
+                lambda warm: self._answer(request, header, topic, group, selection, warm, may_hold, asked_at_ms)
             )
         return self._answer(request, header, topic, group, selection, found, may_hold)
 
@@ -191,8 +192,7 @@ class PullHandlers:
         selection: Selection,
         found: GetResult,
         may_hold: bool,
-        *,
-        waited: bool = False,
+        waited_since_ms: int | None = None,
     ) -> bytes | None:
         status = found.status
         code = _CODES[status]
@@ -205,8 +205,9 @@ class PullHandlers:
             self._slow.note(header.consumer_group, header.topic, header.queue_id, found.behind_bytes)
         if code == ResponseCode.SUCCESS:
             if self._cold.settings.enabled:
-                self._cold.note(header.consumer_group, found, waited)
-            self._stats.get(header.consumer_group, header.topic, found.count, len(found.body))
+                self._cold.note(header.consumer_group, found, waited_since_ms is not None)
+            took_ms = 0 if waited_since_ms is None else max(0, self._stats.now_ms() - waited_since_ms)
+            self._stats.get(header.consumer_group, header.topic, found.count, len(found.body), header.queue_id, took_ms)
         elif status is not GetStatus.OFFSET_RESET:  # which the store was not asked for
             self._stats.get_missed()
         suggest = 0

@@ -197,7 +197,7 @@ class SendHandlers:
         def finish(failed: Exception | None) -> Result:
             if failed is not None:
                 return self.not_stored(failed)
-            self._stats.put(put_topic, 1, put.size)
+            self._stats.put_one(put_topic, put_queue_id, put.size)
             if opens and self._opened is not None:
                 self._opened(real_topic)
             wait = None

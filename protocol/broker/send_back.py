@@ -137,17 +137,22 @@ class SendBackHandlers:
         properties.setdefault("ORIGIN_MESSAGE_ID", encode_message_id(message.store_host, message.physical_offset))
         properties["WAIT"] = "false"
         level = header.delay_level
-        if message.reconsume_times >= self._tries(request, header, group) or level < 0:
+        dead = message.reconsume_times >= self._tries(request, header, group) or level < 0
+        if dead:
             topic, queue_id = self._dead_letter(header.group, message, properties)
         else:
             topic, queue_id = RETRY_PREFIX + header.group, random.randrange(group.retry_queue_nums)  # noqa: S311
             properties[DELAY] = str(level if level > 0 else _FIRST_LEVEL + message.reconsume_times)
-        size = self._stage_again(topic, queue_id, message, properties)
+        topic, queue_id, size = self._stage_again(topic, queue_id, message, properties)
 
         def finish(failed: Exception | None) -> Reply:
             if failed is not None:
                 return Reply(code=ResponseCode.SYSTEM_ERROR, remark=str(failed))
-            self._stats.put(topic, 1, size)
+            if dead:
+                self._stats.stored(size)
+                self._stats.sent_to_dead_letters(header.group, header.origin_topic)
+            else:
+                self._stats.put_one(topic, queue_id, size)
             self._stats.sent_back(header.group, properties["RETRY_TOPIC"])
             return Reply()
 
@@ -166,7 +171,10 @@ class SendBackHandlers:
         properties[DELAY] = str(_DELAY_OFF_LEVEL)
         return topic, 0
 
-    def _stage_again(self, topic: str, queue_id: int, message: StoredMessage, properties: dict[str, str]) -> int:
+    def _stage_again(
+        self, topic: str, queue_id: int, message: StoredMessage, properties: dict[str, str]
+    ) -> tuple[str, int, int]:
+        """Stage a message and tell its topic, its queue and its size."""
         text = encode_properties(properties).decode()
         aside = self._levels.put_aside(topic, queue_id, properties, text)
         if aside is not None:
@@ -184,4 +192,4 @@ class SendBackHandlers:
             born_host=message.born_host,
             reconsume_times=message.reconsume_times + 1,
         )
-        return put.size
+        return topic, queue_id, put.size

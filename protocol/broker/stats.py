@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from . import put_times
+from .derived_stats import PUT_LATENCY, DerivedStats
+from .names import SCHEDULE_TOPIC
 from .put_times import PutTimes
 
 SAMPLES_MAX = 601
@@ -21,7 +23,15 @@ WINDOWS_S = (10, 60, 600)
 
 _TOPIC_NUMS, _TOPIC_SIZE = "TOPIC_PUT_NUMS", "TOPIC_PUT_SIZE"
 _GROUP_NUMS, _GROUP_SIZE = "GROUP_GET_NUMS", "GROUP_GET_SIZE"
-_SENT_BACK = "SNDBCK_PUT_NUMS"
+_SENT_BACK, _DEAD = "SNDBCK_PUT_NUMS", "SNDBCK2DLQ_TIMES"
+_QUEUE_PUT_NUMS, _QUEUE_PUT_SIZE = "QUEUE_PUT_NUMS", "QUEUE_PUT_SIZE"
+_QUEUE_GET_NUMS, _QUEUE_GET_SIZE = "QUEUE_GET_NUMS", "QUEUE_GET_SIZE"
+_GET_LATENCY, _ACKS, _CHECK_POINTS = "GROUP_GET_LATENCY", "GROUP_ACK_NUMS", "GROUP_CK_NUMS"
+_OF_TOPICS = (
+    _TOPIC_NUMS, _TOPIC_SIZE, _GROUP_NUMS, _GROUP_SIZE, _SENT_BACK, _DEAD, _QUEUE_PUT_NUMS, _QUEUE_PUT_SIZE,
+    _QUEUE_GET_NUMS, _QUEUE_GET_SIZE, _GET_LATENCY, PUT_LATENCY, _ACKS, _CHECK_POINTS,
+)  # fmt: skip
+_SCHEDULE_GROUP = "SCHEDULE_CONSUMER"
 
 _MINUTE_EVERY_S, _MINUTE_SAMPLES = 10, 7
 _HOUR_EVERY_S, _HOUR_SAMPLES = 600, 7
@@ -153,7 +163,7 @@ class BrokerStats:
         wall_clock_ms: Callable[[], int],
         local_time: Callable[[int], datetime] = lambda ms: datetime.fromtimestamp(ms / 1000),
     ) -> None:
-        self._wall_clock_ms = wall_clock_ms
+        self.now_ms = wall_clock_ms
         self._local_time = local_time
         self.booted_at_ms = wall_clock_ms()
         self._puts, self._gets, self._found, self._missed = Rate(), Rate(), Rate(), Rate()
@@ -167,13 +177,24 @@ class BrokerStats:
         self._day = local_time(self.booted_at_ms).date()
         self._second = 0
         self.items: dict[str, dict[str, Item]] = {}
-        for name in (_TOPIC_NUMS, _TOPIC_SIZE, _GROUP_NUMS, _GROUP_SIZE, _SENT_BACK):
+        for name in _OF_TOPICS:
             self.items[name] = {}
         self._topics: dict[str, tuple[Item, Item]] = {}
-        self._groups: dict[str, tuple[Item, Item]] = {}
-        self._broker_puts, self._broker_gets = Item(), Item()
-        self.items["BROKER_PUT_NUMS"] = {cluster: self._broker_puts}
-        self.items["BROKER_GET_NUMS"] = {cluster: self._broker_gets}
+        self._groups: dict[tuple[str, str, int], tuple[Item, Item, Item]] = {}
+        self._broker_puts, self._broker_gets, self._broker_acks, self._broker_check_points = (Item() for _ in range(4))
+        self._user_puts, self._user_gets = Item(), Item()
+        for name, item in (
+            ("BROKER_PUT_NUMS", self._broker_puts),
+            ("BROKER_GET_NUMS", self._broker_gets),
+            ("BROKER_ACK_NUMS", self._broker_acks),
+            ("BROKER_CK_NUMS", self._broker_check_points),
+            ("BROKER_PUT_NUMS_WITHOUT_SYSTEM_TOPIC", self._user_puts),
+            ("BROKER_GET_NUMS_WITHOUT_SYSTEM_TOPIC", self._user_gets),
+        ):
+            self.items[name] = {cluster: item}
+        self.derived = DerivedStats(self.items, Item)
+        self._took_ms = 0
+        self._took_count = 0
 
     def put(self, topic: str, count: int, size_bytes: int, times: int = 1) -> None:
         """Count messages that were stored, by so many requests."""
@@ -193,29 +214,44 @@ class BrokerStats:
         count = self._puts.count - self._timed_puts
         if count:
             self._timed_puts += count
-            self.put_times.add(int(took_s * 1000), count)
+            took_ms = int(took_s * 1000)
+            self.put_times.add(took_ms, count)
+            self._took_ms += took_ms * count
+            self._took_count += count
 
     def read(self, took_s: float) -> None:
         """Note how long a pull read the disk; those that find all in memory wait for nothing."""
         self.get_time_max_ms = max(self.get_time_max_ms, int(took_s * 1000))
 
-    def get(self, group: str, topic: str, count: int, size_bytes: int) -> None:
-        """Count messages that a pull was answered with."""
+    def get(
+        self, group: str, topic: str, count: int, size_bytes: int, queue_id: int | None = None, took_ms: int = 0
+    ) -> None:
+        """Count messages that a pull was answered with; of a queue, after so long, unless it is not told."""
         self._gets.count += count
         self._found.count += 1
-        key = f"{topic}@{group}"
+        key = (topic, group, -2 if queue_id is None else queue_id)
         items = self._groups.get(key)
         if items is None:
-            items = self._groups[key] = self._pair(_GROUP_NUMS, _GROUP_SIZE, key)
-        nums, sizes = items
+            items = self._groups[key] = self._group_items(group, topic, queue_id)
+        nums, sizes, latency = items
         nums.value += count
         nums.times += 1
         sizes.value += size_bytes
         sizes.times += 1
+        latency.value += took_ms
+        latency.times += 1
+
+    def _group_items(self, group: str, topic: str, queue_id: int | None) -> tuple[Item, Item, Item]:
+        nums, sizes = self._pair(_GROUP_NUMS, _GROUP_SIZE, f"{topic}@{group}")
+        if queue_id is None:
+            return nums, sizes, Item()
+        return nums, sizes, self.items[_GET_LATENCY].setdefault(f"{queue_id}@{topic}@{group}", Item())
 
     def _pair(self, nums: str, sizes: str, key: str) -> tuple[Item, Item]:
-        pair = self.items[nums][key], self.items[sizes][key] = Item(), Item()
-        return pair
+        return self.items[nums].setdefault(key, Item()), self.items[sizes].setdefault(key, Item())
+
+    def _add(self, name: str, key: str, value: int) -> None:
+        self.items[name].setdefault(key, Item()).add(value)
 
     def get_missed(self) -> None:
         """Count a pull that found nothing."""
@@ -223,7 +259,44 @@ class BrokerStats:
 
     def sent_back(self, group: str, topic: str) -> None:
         """Count a message that a consumer sent back."""
-        self.items[_SENT_BACK].setdefault(f"{topic}@{group}", Item()).add(1)
+        self._add(_SENT_BACK, f"{topic}@{group}", 1)
+
+    def sent_to_dead_letters(self, group: str, origin_topic: str | None) -> None:
+        """Count a message that was sent back once too often; nobody owns it here."""
+        self._add(_DEAD, f"null@{origin_topic or 'null'}@{group}@SEND_BACK_TO_DLQ", 1)
+
+    def stored(self, size_bytes: int) -> None:
+        """Count a message that no topic's items tell of."""
+        self._puts.count += 1
+        self.put_size_total += size_bytes
+
+    def put_one(self, topic: str, queue_id: int, size_bytes: int) -> None:
+        """Count one message; delayed ones by their queue too, as Java does for these alone."""
+        self.put(topic, 1, size_bytes)
+        if topic == SCHEDULE_TOPIC:
+            key = f"{topic}@{queue_id}"
+            self._add(_QUEUE_PUT_NUMS, key, 1)
+            self._add(_QUEUE_PUT_SIZE, key, size_bytes)
+
+    def delivered(self, level: int, topic: str, size_bytes: int) -> None:
+        """Count a delayed message that was delivered to its topic."""
+        key = f"{SCHEDULE_TOPIC}@{level - 1}@{_SCHEDULE_GROUP}"
+        self._add(_QUEUE_GET_NUMS, key, 1)
+        self._add(_QUEUE_GET_SIZE, key, size_bytes)
+        nums, sizes = self._pair(_GROUP_NUMS, _GROUP_SIZE, f"{SCHEDULE_TOPIC}@{_SCHEDULE_GROUP}")
+        nums.add(1)
+        sizes.add(size_bytes)
+        self.put(topic, 1, size_bytes)
+
+    def acknowledged(self, group: str, topic: str, count: int) -> None:
+        """Count popped messages that were acknowledged."""
+        self._broker_acks.add(count, 0)
+        self._add(_ACKS, f"{topic}@{group}", count)
+
+    def check_pointed(self, group: str, topic: str) -> None:
+        """Count a pop that has to be acknowledged."""
+        self._broker_check_points.add(1, 0)
+        self._add(_CHECK_POINTS, f"{topic}@{group}", 1)
 
     @property
     def put_count(self) -> int:
@@ -237,7 +310,7 @@ class BrokerStats:
 
     def sample(self) -> None:
         """Take the samples of this second, and begin a new day after midnight. Call once a second."""
-        now_ms = self._wall_clock_ms()
+        now_ms = self.now_ms()
         for rate in (self._puts, self._gets, self._found, self._missed):
             rate.sample(now_ms)
         day = self._local_time(now_ms).date()
@@ -251,22 +324,30 @@ class BrokerStats:
         if self._second % _MINUTE_EVERY_S == 0:
             self._broker_puts.value = self._broker_puts.times = self._puts.count
             self._broker_gets.value = self._broker_gets.times = self._gets.count
+            self._derive()
             for items in self.items.values():
                 for item in items.values():
                     item.sample(now_ms, self._second)
         if self._second % _DAY_EVERY_S == 0:
             self._drop_idle()
 
-    def _drop_idle(self) -> None:
-        for name, items in self.items.items():
-            if name not in ("BROKER_PUT_NUMS", "BROKER_GET_NUMS"):
-                self._drop(items, [key for key, item in items.items() if item.idle])
+    def _derive(self) -> None:
+        derived = self.derived
+        derived.latencies(self.items[_TOPIC_NUMS], self._took_ms / self._took_count if self._took_count else 0.0)
+        self._took_ms = self._took_count = 0
+        self._user_puts.value = derived.without_system(_TOPIC_NUMS, self._puts.count)
+        self._user_gets.value = derived.without_system(_GROUP_NUMS, self._gets.count)
 
-    def _drop(self, items: dict[str, Item], keys: list[str]) -> None:
+    def _drop_idle(self) -> None:
+        for name in _OF_TOPICS:
+            self._drop(name, [key for key, item in self.items[name].items() if item.idle])
+
+    def _drop(self, name: str, keys: list[str]) -> None:
         for key in keys:
-            del items[key]
+            self.derived.dropped(name, key, self.items[name].pop(key))
             self._topics.pop(key, None)  # made anew, with both items, at the next message
-            self._groups.pop(key, None)
+        if keys:
+            self._groups.clear()
 
     def item(self, name: str, key: str) -> Item | None:
         """Give one item, None when nothing was ever counted for it."""
@@ -284,8 +365,9 @@ class BrokerStats:
 
     def forget_topic(self, topic: str) -> None:
         """Drop the items of a deleted topic."""
-        for items in self.items.values():
-            self._drop(items, [key for key in items if key.partition("@")[0] == topic])
+        for name in _OF_TOPICS:
+            place = 1 if name in (_GET_LATENCY, PUT_LATENCY) else 0  # these begin with the queue
+            self._drop(name, [key for key in self.items[name] if key.split("@", 2)[place:][:1] == [topic]])
 
     def rates(self) -> dict[str, str]:
         """Give the rates as request 28 shows them: three numbers each, of 10, 60 and 600 s."""

@@ -108,3 +108,67 @@ def test_totals_of_the_days() -> None:
     world.stats.sample()
     assert (world.stats.put_totals.today_morning, world.stats.put_totals.yesterday_morning) == (7, 5)
     assert world.stats.put_count == 7
+
+
+def test_latencies_are_told_by_queue_without_counting_messages() -> None:
+    """A queue grew by so many messages, each of which took the mean time that writes took."""
+    world = Counted()
+    ends = {0: 0, 1: 0}
+    world.stats.derived.queue_ends = lambda topic: list(ends.items())
+    ends.update({0: 3, 1: 2})
+    world.stats.put("T", 5, 500, 5)
+    world.stats.committed(0.004)
+    world.pass_seconds(10)
+    item = world.stats.item("TOPIC_PUT_LATENCY", "0@T")
+    assert item is not None
+    assert (item.value, item.times) == (12, 3)
+    ends[1] = 12
+    world.stats.put("T", 10, 1000, 10)
+    world.stats.committed(0.0)
+    world.pass_seconds(10)
+    later = world.stats.item("TOPIC_PUT_LATENCY", "1@T")
+    assert later is not None
+    assert (later.value, later.times) == (8, 12)
+    assert (item.value, item.times) == (12, 3)
+
+
+def test_system_topics_are_left_out_of_what_users_did() -> None:
+    """A monitor of the users' traffic is not shown that of the broker, also after its counters were dropped."""
+    world = Counted()
+    world.stats.put("T", 5, 500)
+    world.stats.put("rmq_sys_REVIVE_LOG_C", 3, 300)
+    world.stats.get("g", "T", 2, 200, 0)
+    world.stats.get("CID_RMQ_SYS_TRANS", "RMQ_SYS_TRANS_HALF_TOPIC", 4, 400)
+    world.pass_seconds(10)
+    puts = world.stats.item("BROKER_PUT_NUMS_WITHOUT_SYSTEM_TOPIC", "C")
+    gets = world.stats.item("BROKER_GET_NUMS_WITHOUT_SYSTEM_TOPIC", "C")
+    assert puts is not None
+    assert gets is not None
+    assert (puts.value, gets.value) == (5, 2)
+    world.stats.forget_topic("rmq_sys_REVIVE_LOG_C")
+    world.pass_seconds(10)
+    assert (puts.value, gets.value) == (5, 2)
+
+
+def test_a_deleted_topic_takes_its_counters_along() -> None:
+    """Also those whose keys begin with the queue."""
+    world = Counted()
+    world.stats.derived.queue_ends = lambda topic: [(0, 5)]
+    world.stats.put("T", 5, 500)
+    world.stats.get("g", "T", 2, 200, 0, 7)
+    world.stats.acknowledged("g", "T", 2)
+    world.stats.delivered(1, "T", 100)
+    world.pass_seconds(10)
+    latency = world.stats.item("GROUP_GET_LATENCY", "0@T@g")
+    assert latency is not None
+    assert (latency.value, latency.times) == (7, 1)
+    world.stats.forget_topic("T")
+    left = {name: list(items) for name, items in world.stats.items.items() if items and "BROKER" not in name}
+    assert left == {
+        "GROUP_GET_NUMS": ["SCHEDULE_TOPIC_XXXX@SCHEDULE_CONSUMER"],
+        "GROUP_GET_SIZE": ["SCHEDULE_TOPIC_XXXX@SCHEDULE_CONSUMER"],
+        "QUEUE_GET_NUMS": ["SCHEDULE_TOPIC_XXXX@0@SCHEDULE_CONSUMER"],
+        "QUEUE_GET_SIZE": ["SCHEDULE_TOPIC_XXXX@0@SCHEDULE_CONSUMER"],
+    }
+    world.stats.get("g", "T", 1, 100, 0)
+    assert world.stats.item("GROUP_GET_NUMS", "T@g") is not None
