@@ -258,7 +258,7 @@ REFUSED = [
     Row("copyAcl -f {broker} -t {broker} -s User:user", "5.5.0", refused=3009),
     Row("addBroker -c {broker} -b /absent/broker.conf", "5.5.0"),
     Row("removeBroker -c {broker} -b DefaultCluster:broker-b:0", "5.5.0"),
-    Row("resetMasterFlushOffset -b {broker} -o 0", "5.5.0", refused=908),
+    Row("resetMasterFlushOffset -b {broker} -o 0", "5.5.0"),
     Row("getBrokerEpoch -b broker-a", "5.5.0", refused=1007),
     Row("getSyncStateSet -a {broker} -c DefaultCluster", "5.5.0"),
     Row("getControllerMetaData -a {broker}", "5.5.0"),

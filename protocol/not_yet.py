@@ -8,13 +8,11 @@ from __future__ import annotations
 from rmqwire.codes import RequestCode as C
 from rmqwire.declare import Role
 
-_HA = "slaves that check what their master has flushed"
 _ACL = "ACL 1.0"
 _AUTH = "auth 2.0"
 _LITE = "lite topics of 5.5"
 
 _BROKER: dict[int, str] = {
-    C.RESET_MASTER_FLUSH_OFFSET: _HA,
     **dict.fromkeys(
         (
             C.UPDATE_AND_CREATE_ACL_CONFIG,

@@ -60,7 +60,9 @@ class StoreHa(OptionGroup):
     total_replicas = int32(1, "replicas", "All of them.", important=True, acted=True)
     all_ack_in_sync_state_set = boolean(False, "All replicas in sync must have it.", important=True, acted=True)
     enable_auto_in_sync_replicas = boolean(False, "Ask for fewer while some are gone.", important=True, acted=True)
-    sync_master_flush_offset_when_startup = boolean(False, "Ask the master at the start how far it has flushed.")
+    sync_master_flush_offset_when_startup = boolean(
+        False, "Ask the master at the start how far it has flushed; only shown.", acted=True
+    )
     max_checksum_range = int64(1_073_741_824, "bytes", "Most of the log that is compared with the master at the start.")
     max_slave_resend_length = int64(268_435_456, "bytes", "Never read by 5.5.")
     sync_from_last_file = boolean(False, "An empty slave begins at the master's last file.", acted=True)

@@ -290,6 +290,7 @@ class AutoSwitch:
                     max_offset=end,
                     last_read_timestamp=read_ms,
                     last_write_timestamp=written_ms,
+                    master_flush_offset=self._store.master_flushed_offset,
                 ),
             )
         return HARuntimeInfo(

@@ -1,6 +1,6 @@
-"""What `mqadmin haStatus` and `mqadmin getBrokerEpoch` show.
+"""What `mqadmin haStatus` and `mqadmin getBrokerEpoch` show, and what `mqadmin resetMasterFlushOffset` sets.
 
-Source: `AdminBrokerProcessor.getBrokerHaStatus`, `getBrokerEpochCache` (5.5.0).
+Source: `AdminBrokerProcessor.getBrokerHaStatus`, `getBrokerEpochCache`, `resetMasterFlushOffset` (5.5.0).
 """
 
 from __future__ import annotations
@@ -11,13 +11,16 @@ from rmqd.protocol.dispatch import handles
 from rmqd.protocol.replies import Reply, Result
 from rmqwire.bodies import EpochEntryCache
 from rmqwire.codes import ResponseCode
-from rmqwire.requests.ha import GetBrokerEpochCache, GetBrokerHaStatus
+from rmqwire.requests.ha import GetBrokerEpochCache, GetBrokerHaStatus, ResetMasterFlushOffset
 
 if TYPE_CHECKING:
     from rmqd.conf import BrokerOptions
     from rmqd.protocol.dispatch import Request
 
     from .replication import Replication
+
+
+MASTER_ID = 0
 
 
 class HaHandlers:
@@ -51,3 +54,10 @@ class HaHandlers:
             max_offset=auto.log_end,
         )
         return Reply(body=body.encode())
+
+    @handles(ResetMasterFlushOffset)
+    def reset_flushed(self, request: Request, header: ResetMasterFlushOffset) -> Result:
+        """Have a slave note how far its master has flushed; a master knows that itself."""
+        if self._options.broker.broker_id != MASTER_ID:
+            self._replication.master_flushed_offset = header.master_flush_offset
+        return Reply()

@@ -16,9 +16,13 @@ from twisted.logger import Logger
 
 from rmqd.conf import BrokerRole
 from rmqd.protocol.client import tcp_endpoints
+from rmqd.protocol.remoting import PeerError
 from rmqd.protocol.transport import write_promptly
 from rmqd.store.epochs import EpochFile
 from rmqwire.bodies import HAClientRuntimeInfo, HAConnectionRuntimeInfo, HARuntimeInfo
+from rmqwire.codes import ResponseCode
+from rmqwire.errors import WireError
+from rmqwire.requests.ha import ExchangeBrokerHaInfo, ExchangeBrokerHaInfoReply
 
 from .auto_switch import AutoSwitch
 from .ha_acks import RULING_KEYS, AckRules, ReplicaAcks, WhenSafe, when_both
@@ -40,6 +44,7 @@ if TYPE_CHECKING:
 _log = Logger()
 
 EPOCH_FILE = "epochFileCheckpoint"
+_ASK_MS = 5000
 _ADDRESS_LENGTH_MIN = 6
 """As Java: a shorter `haMasterAddress` counts as none."""
 
@@ -285,6 +290,15 @@ class Replication:
         """How far the log is on disk."""
         return self._store.flushed_offset
 
+    @property
+    def master_flushed_offset(self) -> int:
+        """How far the master has flushed, as a slave was told; only kept and shown."""
+        return self._store.master_flushed_offset
+
+    @master_flushed_offset.setter
+    def master_flushed_offset(self, offset: int) -> None:
+        self._store.master_flushed_offset = offset
+
     def has_master(self) -> bool:
         """Whether this is a slave whose master is connected."""
         if self.auto_switch is not None:
@@ -296,11 +310,21 @@ class Replication:
 
     async def _check(self) -> str | None:
         if self.master is not None:
+            if self._options.store.sync_master_flush_offset_when_startup and not self.master_flushed_offset:
+                await self._learn_flushed(self.master)
             return await divergence(self._store, self._requests, self.master, self._run_in_thread)
         if self._is_given() and not self._unchecked:
             self._unchecked = True
             _log.warn("no name server tells of the master: its log is not compared with this one")
         return None
+
+    async def _learn_flushed(self, master: str) -> None:
+        try:
+            answer = await self._requests.call(master, ExchangeBrokerHaInfo(), timeout_ms=_ASK_MS)
+            if answer.code == ResponseCode.SUCCESS:
+                self.master_flushed_offset = answer.header(ExchangeBrokerHaInfoReply).master_flush_offset or 0
+        except (PeerError, WireError) as cause:
+            _log.info("the master {master} does not say how far it has flushed: {cause}", master=master, cause=cause)
 
     def status(self) -> HARuntimeInfo:
         """Give the state as tools show it.
@@ -320,6 +344,7 @@ class Replication:
                     max_offset=end,
                     last_read_timestamp=read_ms,
                     last_write_timestamp=written_ms,
+                    master_flush_offset=self.master_flushed_offset,
                 ),
             )
         gap = self.service.settings.gap_bytes

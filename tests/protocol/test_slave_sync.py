@@ -19,7 +19,7 @@ from rmqd.protocol.dispatch import Dispatcher
 from rmqwire.bodies import HARuntimeInfo, SetMessageRequestModeRequestBody, SubscriptionGroupConfig, TopicConfig
 from rmqwire.codes import ResponseCode
 from rmqwire.declare import Role
-from rmqwire.requests.ha import GetBrokerHaStatus
+from rmqwire.requests.ha import GetBrokerHaStatus, ResetMasterFlushOffset
 from rmqwire.requests.offset import UpdateConsumerOffset
 from rmqwire.requests.pull import PullMessage
 from rmqwire.requests.send import SendMessage
@@ -219,6 +219,36 @@ def test_the_state_of_replication_is_told(two: Two) -> None:
     assert master.master_commit_log_max_offset == two.master.store.max_physical_offset
     slave = HARuntimeInfo.decode(two.slave.peer().ask(GetBrokerHaStatus()).body)
     assert (slave.master, slave.ha_client_runtime_info.max_offset) == (False, two.slave.store.max_physical_offset)
+
+
+def test_how_far_the_master_has_flushed_is_kept_and_shown(two: Two) -> None:
+    """By a slave; a master knows it better."""
+    for broker in (two.master, two.slave):
+        assert broker.peer().ask(ResetMasterFlushOffset(master_flush_offset=77)).code == ResponseCode.SUCCESS
+    slave = HARuntimeInfo.decode(two.slave.peer().ask(GetBrokerHaStatus()).body)
+    assert slave.ha_client_runtime_info.master_flush_offset == 77
+    assert two.master.store.master_flushed_offset == 0
+    two.slave.store.tick_checkpoint()
+    filled(two)
+    two.slave.store.tick_checkpoint()
+    page = (Path(two.slave.options.store.store_path_root_dir) / "checkpoint").read_bytes()
+    assert int.from_bytes(page[24:32], "big") == 77
+
+
+def test_a_slave_may_ask_how_far_the_master_has_flushed(tmp_path: Path) -> None:
+    two = Two(tmp_path, syncMasterFlushOffsetWhenStartup="true")
+    filled(two)
+    two.master.store.flushed(two.master.store.max_physical_offset)
+    replication = two.slave.parts.replication
+    replication._requests = two.client
+    replication.master = MASTER
+    done = Deferred.fromCoroutine(replication._check())
+    two.network.run()
+    assert done.called
+    assert two.slave.store.master_flushed_offset == two.master.store.flushed_offset > 0
+    two.sync.stop()
+    two.master.close()
+    two.slave.close()
 
 
 def test_a_slave_follows_the_master_that_name_servers_tell(two: Two) -> None:
