@@ -242,5 +242,5 @@ def elect_other(group: Group, tool: Callable[..., str]) -> None:
 
 def told(printed: str) -> str:
     """What a tool printed, lines in one order and without what is its logging's."""
-    noise = re.compile(r"RocketMQLog:WARN|SLF4J|WARNING: |^\s*$")
+    noise = re.compile(r"RocketMQLog:WARN|SLF4J|WARNING: |^\d\d:\d\d:\d\d[.,]\d{3} |^\s*$")
     return "\n".join(sorted(line.rstrip() for line in printed.splitlines() if not noise.search(line)))
