@@ -152,25 +152,33 @@ def dump(path: Path, as_json: bool, limit: int | None, slots: int) -> None:
 
 
 @rmqd.command()
-@click.argument("root", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--commit-log", type=click.Path(path_type=Path), help="storePathCommitLog. [default: ROOT/commitlog]")
-@click.option("--slots", type=click.IntRange(1), default=5_000_000, show_default=True, help="maxHashSlotNum.")
-@click.option("--entries", type=click.IntRange(2), default=20_000_000, show_default=True, help="maxIndexNum.")
+@click.argument("root", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option(
-    "--delay-levels",
-    default="1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h",
-    show_default=True,
-    help="messageDelayLevel.",
+    "-c",
+    "config_file",
+    type=click.Path(path_type=Path),
+    help="Properties file of the store's broker: paths, sizes and delay levels unless they are given here.",
 )
+@click.option("--commit-log", type=click.Path(path_type=Path), help="storePathCommitLog. [default: ROOT/commitlog]")
+@click.option("--slots", type=click.IntRange(1), help="maxHashSlotNum. [default: 5000000]")
+@click.option("--entries", type=click.IntRange(2), help="maxIndexNum. [default: 20000000]")
+@click.option("--delay-levels", help="messageDelayLevel. [default: 1s 5s 10s 30s 1m to 10m 20m 30m 1h 2h]")
 @click.option("--repair", is_flag=True, help="Build damaged consume queues, index and checkpoint again from the log.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 def check(
-    root: Path, commit_log: Path | None, slots: int, entries: int, delay_levels: str, repair: bool, as_json: bool
+    root: Path | None,
+    config_file: Path | None,
+    commit_log: Path | None,
+    slots: int | None,
+    entries: int | None,
+    delay_levels: str | None,
+    repair: bool,
+    as_json: bool,
 ) -> None:
     """Verify the store in a folder, which no broker may have open: one line for each thing that is wrong."""
-    from .check_command import run_check
+    from .check_command import StorePlace, run_check
 
-    run_check(root, commit_log, slots, entries, delay_levels, mend=repair, as_json=as_json)
+    run_check(StorePlace(root, config_file, commit_log, slots, entries, delay_levels), mend=repair, as_json=as_json)
 
 
 @rmqd.command("shutdown")

@@ -52,3 +52,22 @@ def test_what_cannot_be_checked_is_one_line(tmp_path: Path) -> None:
     done = CliRunner().invoke(rmqd, ["check", str(root)])
     lock.release()
     assert (done.exit_code, "open" in done.output) == (1, True)
+
+
+def test_paths_and_sizes_come_from_the_broker_s_file(tmp_path: Path) -> None:
+    root = make(tmp_path / "s")
+    elsewhere = tmp_path / "log"
+    (root / "commitlog").rename(elsewhere)
+    conf = tmp_path / "broker.conf"
+    lines = (f"storePathRootDir={root}", f"storePathCommitLog={elsewhere}", "maxHashSlotNum=64", "maxIndexNum=64")
+    conf.write_text("\n".join(lines))
+    done = CliRunner().invoke(rmqd, ["check", "-c", str(conf)])
+    assert done.exit_code == 0, done.output
+    assert done.output.startswith("30 records from 0 to ")
+    assert CliRunner().invoke(rmqd, ["check", "-c", str(conf), "--slots", "65"]).exit_code == 1
+    conf.write_text("storePathRootDir=/absent\nmaxIndexNum=x\n")
+    done = CliRunner().invoke(rmqd, ["check", "-c", str(conf)])
+    assert (done.exit_code, done.output.count("\n")) == (2, 1)
+    assert "maxIndexNum" in done.output
+    done = CliRunner().invoke(rmqd, ["check"])
+    assert (done.exit_code, done.output) == (2, "no store: give its folder, or the file of its broker by -c\n")
