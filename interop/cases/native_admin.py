@@ -109,6 +109,11 @@ ROWS = [
     Row("sendMessage -n {ns} -t {sent_topic} -p hello -k k -c TagA -b broker-a -i 0", mask=r"[0-9A-F]{32,}"),
     Row("sendMsgStatus -n {ns} -b broker-a -c 2", loose=True, mask=r"[0-9A-F]{32,}"),
     Row("checkMsgSendRT -n {ns} -t {sent_topic} -a 3", loose=True),
+    Row("updateStaticTopic -n {ns} -t static-{own} -qn 2 -b broker-a", mask=r"[0-9]{13}"),
+    Row("updateStaticTopic -n {ns} -t static-{own} -qn 3 -c DefaultCluster", mask=r"[0-9]{13}"),
+    Row("remappingStaticTopic -n {ns} -t static-{own} -b broker-a", mask=r"[0-9]{13}"),
+    Row("topicStatus -n {ns} -t static-{own}"),
+    Row("topicRoute -n {ns} -t static-{own}", mask=r"[0-9]{13}"),
 ]
 
 
@@ -123,7 +128,10 @@ class Scene:
     def both(self, row: Row) -> tuple[str, Told]:
         """Run a row by both tools."""
         official = self.api.mqadmin(self.words["ns"], *self._arguments(row, "tool-o"), version=VERSION)
-        return official, self.native.run(*self._arguments(row, "tool-n"))
+        native = self.native.run(*self._arguments(row, "tool-n"))
+        for name in re.findall(r"mapping data is written to file (\S+)", official + native.out):
+            Path(name).unlink()
+        return official, native
 
     def _arguments(self, row: Row, own: str) -> list[str]:
         words = [word.format(**self.words, own=own) for word in row.line.split()]
@@ -246,7 +254,10 @@ WRONG = [
     ("updateTopic -t {topic} -n {ns}", "one of --brokerAddr, --clusterName is missing"),
     ("updateTopic -t a/b -b {broker} -n {ns}", "INVALID_PARAMETER"),
     ("wipeWritePerm -b absent -n {ns}", "no broker 'absent'"),
-    ("updateStaticTopic -t T", "not there yet"),
+    ("updateStaticTopic -t T -qn 2 -n {ns}", "one of --brokers, --clusters is missing"),
+    ("updateStaticTopic -t T -qn 2 -b absent -n {ns}", "no broker 'absent'"),
+    ("updateStaticTopic -t {topic} -qn 2 -b broker-a -n {ns}", "Mapping info should not be null in broker broker-a"),
+    ("remappingStaticTopic -t absent -b broker-a -n {ns}", "No topic route to do the remapping"),
     ("absent", "does not exist"),
 ]
 

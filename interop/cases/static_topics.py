@@ -17,6 +17,7 @@ from interop.api import Api, Consumer, Producer, bodies
 from interop.case import case, expect, expect_bodies, expect_that
 from interop.cluster import Kind, Servers
 from interop.driver import DriverError, until
+from interop.native import Native
 from interop.replicas import LIVELY, wait_caught_up, wait_slave
 from interop.server import Broker
 
@@ -38,6 +39,8 @@ class Pair:
     servers: Servers
     namesrv: str
     brokers: dict[str, Broker]
+    native: Native | None = None
+    """Runs the commands in the place of the official tool."""
 
     def address(self, broker: str) -> str:
         """Where a broker is."""
@@ -66,7 +69,11 @@ def pair(tmp_path_factory: pytest.TempPathFactory, kind: Kind, official_version:
 
 def tool(api: Api, pair: Pair, *words: str) -> str:
     """Run mqadmin, and remove the files that it writes to the folder for temporary ones."""
-    printed = api.mqadmin(pair.namesrv, *words)
+    if pair.native is None:
+        printed = api.mqadmin(pair.namesrv, *words)
+    else:
+        done = pair.native.run(*words, "-n", pair.namesrv)
+        printed = done.out + done.err
     for found in WRITTEN.finditer(printed):
         Path(found[2]).unlink(missing_ok=True)
     return printed
@@ -357,6 +364,17 @@ def test_mapping_kept(api: Api, pair: Pair) -> None:
 def test_started_again(api: Api, servers: Servers, kind: Kind) -> None:
     pair = pair_of(servers, (kind, kind))
     use_over_restart(api, pair)
+
+
+@case(
+    "static_topics/9",
+    "the same where the native mqadmin makes and remaps the topic",
+    source=SOURCE,
+)
+def test_native_tool(api: Api, servers: Servers, kind: Kind) -> None:
+    pair = pair_of(servers, (kind, kind))
+    with Native() as pair.native:
+        use_over_restart(api, pair)
 
 
 @case(

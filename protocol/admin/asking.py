@@ -231,12 +231,7 @@ class Admin:
 
     async def brokers_with(self, topic: str) -> list[tuple[str, str]]:
         """Name and address of each broker that holds a topic."""
-        found = []
-        for broker in (await self.route(topic)).broker_datas:
-            address = address_of(broker)
-            if address is not None:
-                found.append((broker.broker_name or "", address))
-        return sorted(found)
+        return brokers_in(await self.route(topic))
 
 
 def no_route(topic: str) -> NotFound:
@@ -250,6 +245,12 @@ def no_route(topic: str) -> NotFound:
 def address_of(broker: BrokerData) -> str | None:
     """The address a broker is asked at: its master's, else that of the slave with the smallest id."""
     return broker.broker_addrs[min(broker.broker_addrs)] if broker.broker_addrs else None
+
+
+def brokers_in(route: TopicRouteData) -> list[tuple[str, str]]:
+    """Name and address of each broker of a route."""
+    addresses = ((broker.broker_name or "", address_of(broker)) for broker in route.broker_datas)
+    return sorted((name, address) for name, address in addresses if address is not None)
 
 
 def check_address(address: str) -> None:

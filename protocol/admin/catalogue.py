@@ -61,6 +61,8 @@ BUILT: dict[str, tuple[str, str]] = {
     "queryCq": ("queues", "Query cq command."),
     "sendMessage": ("sending", "Send a message."),
     "consumeMessage": ("scans", "Consume message."),
+    "updateStaticTopic": ("static_topics", "Update or create static topic, which has fixed number of queues."),
+    "remappingStaticTopic": ("static_topics", "Remapping static topic."),
     "exportMetadata": ("export", "Export metadata."),
     "exportMetadataInRocksDB": (
         "rocks_folders",
@@ -101,8 +103,6 @@ BUILT: dict[str, tuple[str, str]] = {
 """Module and description of each command, by its official name."""
 
 NOT_YET: dict[str, str] = {
-    "updateStaticTopic": "static topics have to come first",
-    "remappingStaticTopic": "static topics have to come first",
     "getBrokerLiteInfo": "lite topics have to come first",
     "getParentTopicInfo": "lite topics have to come first",
     "getLiteTopicInfo": "lite topics have to come first",

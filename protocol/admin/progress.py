@@ -93,6 +93,8 @@ async def consumer_progress(admin: Admin, given: Given, out: Output) -> None:
         return
     group = given.text("groupName")
     stats = await consume_stats(admin, group, given.maybe("topicName"), given.maybe("cluster"))
+    if not given.has("cluster"):
+        await _show_logical(admin, stats)
     if not stats.offset_table:
         await connections_of(admin, group)  # says that nobody is online, which is why nothing is known
     show_client = given.true("showClientIP")
@@ -113,6 +115,19 @@ async def consumer_progress(admin: Admin, given: Given, out: Output) -> None:
     out.line(f"Consume Diff Total: {diffs}")
     out.line(f"Consume Inflight Total: {inflights}")
     out.fields(group=group, consumeTps=stats.consume_tps, diffTotal=diffs, inflightTotal=inflights)
+
+
+async def _show_logical(admin: Admin, stats: ConsumeStats) -> None:
+    """Put the logical queues of static topics in the place of the physical ones."""
+    for topic in {queue.topic or "" for queue in stats.offset_table}:
+        route = await admin.route(topic)
+        if route.topic_queue_mapping_by_broker:
+            from .static_topics import logical_progress, settings_of
+
+            logical = logical_progress(topic, await settings_of(admin, topic, route), stats)
+            stats.offset_table = {
+                queue: one for queue, one in stats.offset_table.items() if queue.topic != topic
+            } | logical
 
 
 async def _readers(admin: Admin, group: str) -> dict[MessageQueue, str]:

@@ -11,7 +11,7 @@ from rmqwire.bodies.offset import TopicOffset, TopicStatsTable
 from rmqwire.hashing import hash_order, unsigned_string_hash
 from rmqwire.requests.topic import GetTopicStatsInfo, QueryTopicConsumeByWho
 
-from .asking import DLQ_PREFIX, RETRY_PREFIX, address_of
+from .asking import DLQ_PREFIX, RETRY_PREFIX, address_of, brokers_in
 from .command import SWITCH, command, flag
 from .errors import AdminError, BadUsage, NotFound
 from .output import Columns
@@ -137,10 +137,15 @@ async def topic_status(admin: Admin, given: Given, out: Output) -> None:
     topic = given.text("topic")
     table: dict[MessageQueue, TopicOffset] = {}
     tps = 0.0
-    for _, address in await admin.brokers_with(given.maybe("cluster") or topic):
+    route = await admin.route(given.maybe("cluster") or topic)
+    for _, address in brokers_in(route):
         found = await admin.ask(address, GetTopicStatsInfo(topic=topic), TopicStatsTable)
         table.update(found.offset_table)
         tps += found.topic_put_tps
+    if route.topic_queue_mapping_by_broker and not given.has("cluster"):
+        from .static_topics import add_logical_ends, settings_of
+
+        add_logical_ends(topic, await settings_of(admin, topic, route), table)
     if not table and not given.has("cluster"):
         raise NotFound(f"no offsets of topic {topic!r}", "its brokers have no queue of it; see `mqadmin topicRoute`")
     out.head(_STATUS)

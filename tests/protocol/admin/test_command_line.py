@@ -74,7 +74,8 @@ def test_watching() -> None:
         (["updateTopic", "-t", "t", "-r", "3000000000"], "does not fit into 32 bits"),
         (["updateTopic", "-t", "t", "-o", "perhaps"], "neither true nor false"),
         (["topicList", "--watch", "0"], "0"),
-        (["updateStaticTopic", "-t", "x"], "updateStaticTopic is not there yet"),
+        (["updateStaticTopic", "-t", "x"], "Missing option"),
+        (["getLiteTopicInfo", "-p", "x"], "getLiteTopicInfo is not there yet"),
     ],
 )
 def test_wrong_usage_is_one_line(arguments: list[str], cause: str, capsys: pytest.CaptureFixture[str]) -> None:
