@@ -22,6 +22,7 @@ from rmqd.conf import ConfError, load_broker_options, load_namesrv_options
 from rmqd.conf.show import show_options
 from rmqd.store.errors import StoreError
 
+from .eventloop import install_reactor
 from .logs import default_log_dir, say, start_logging
 from .siblings import NotStarted, Siblings, command_line, names
 
@@ -239,6 +240,7 @@ def _options(load: Callable[[], Any]) -> Any:
 
 
 def _begin_log(name: str, log_dir: Path | None, notices: list[str]) -> None:
+    install_reactor()
     directory = log_dir if log_dir is not None else default_log_dir()
     try:
         start_logging(name, directory)

@@ -395,6 +395,61 @@ end:
     return result;
 }
 
+/* -- frames ------------------------------------------------------------------------------------------------------- */
+
+static const char cut_frames_doc[] =
+    "cut_frames(data: bytes, limit: int) -> tuple[list[tuple[int, bytes, bytes]], int]\n\n"
+    "Cut whole frames from the beginning of what was read: (serialization, header, body) of each. Stops at the first that\n"
+    "is not whole, or is not well-formed or larger than allowed, and gives its place.";
+
+static PyObject *
+cut_frames(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    (void)module;
+    if (count != 2 || !PyBytes_CheckExact(args[0])) {
+        PyErr_SetString(PyExc_TypeError, "cut_frames takes bytes and a number");
+        return NULL;
+    }
+    const long long limit = PyLong_AsLongLong(args[1]);
+    if (limit == -1 && PyErr_Occurred())
+        return NULL;
+    const unsigned char *data = (const unsigned char *)PyBytes_AS_STRING(args[0]);
+    const Py_ssize_t end = PyBytes_GET_SIZE(args[0]);
+    Py_ssize_t position = 0;
+    PyObject *frames = PyList_New(0);
+    if (frames == NULL)
+        return NULL;
+    while (end - position >= 8) {
+        const long long length = (int32_t)get32(data + position), header = get32(data + position + 4) & 0xFFFFFF;
+        if (length < 4 || length > limit || header > length - 4 || length > end - position - 4)
+            break;
+        const char *at = (const char *)data + position + 8;
+        PyObject *frame = PyTuple_New(3);
+        PyObject *kind = PyLong_FromLong(data[position + 4]);
+        PyObject *head = PyBytes_FromStringAndSize(at, (Py_ssize_t)header);
+        PyObject *body = PyBytes_FromStringAndSize(at + header, (Py_ssize_t)(length - 4 - header));
+        if (frame == NULL || kind == NULL || head == NULL || body == NULL) {
+            Py_XDECREF(frame);
+            Py_XDECREF(kind);
+            Py_XDECREF(head);
+            Py_XDECREF(body);
+            Py_DECREF(frames);
+            return NULL;
+        }
+        PyTuple_SET_ITEM(frame, 0, kind);
+        PyTuple_SET_ITEM(frame, 1, head);
+        PyTuple_SET_ITEM(frame, 2, body);
+        const int failed = PyList_Append(frames, frame);
+        Py_DECREF(frame);
+        if (failed < 0) {
+            Py_DECREF(frames);
+            return NULL;
+        }
+        position += 4 + (Py_ssize_t)length;
+    }
+    return Py_BuildValue("Nn", frames, position);
+}
+
 /* ---------------------------------------------------------------------------------------------------------------- */
 
 static PyMethodDef functions[] = {
@@ -404,6 +459,7 @@ static PyMethodDef functions[] = {
     {"read_sends", (PyCFunction)(void (*)(void))rmq_read_sends, METH_FASTCALL, rmq_read_sends_doc},
     {"pack_sends", (PyCFunction)(void (*)(void))rmq_pack_sends, METH_FASTCALL, rmq_pack_sends_doc},
     {"send_answers", (PyCFunction)(void (*)(void))rmq_send_answers, METH_FASTCALL, rmq_send_answers_doc},
+    {"cut_frames", (PyCFunction)(void (*)(void))cut_frames, METH_FASTCALL, cut_frames_doc},
     {"append_units", (PyCFunction)(void (*)(void))rmq_append_units, METH_FASTCALL, rmq_append_units_doc},
     {NULL, NULL, 0, NULL},
 };

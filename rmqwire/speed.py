@@ -11,7 +11,16 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["add_keys", "append_units", "pack_batch", "pack_sends", "read_ext", "read_sends", "send_answers"]
+__all__ = [
+    "add_keys",
+    "append_units",
+    "cut_frames",
+    "pack_batch",
+    "pack_sends",
+    "read_ext",
+    "read_sends",
+    "send_answers",
+]
 
 if TYPE_CHECKING:
     from rmqwire.frames import Frame
@@ -52,6 +61,10 @@ pack_sends: PackSends | None = None
 time, position, largest body, largest record, largest properties, room) -> (records, places); a place is physical offset
 i64, queue offset i64. Stages their units and keys; stops before the first that breaks a limit or has no queue."""
 
+cut_frames: Callable[[bytes, int], tuple[list[Frame], int]] | None = None
+"""(bytes, largest frame length) -> (whole frames from the beginning on, where the first begins that is not whole, or is
+not one)"""
+
 append_units: AppendUnits | None = None
 """(touched queues, dirty queues, mappings with awaited topics or None for all, bytes that are many) -> (queues of
 awaited topics with their new units, queues with many bytes of units in memory); makes visible what is staged."""
@@ -66,5 +79,5 @@ if os.environ.get("RMQD_PURE", "") in ("", "0"):
         pass
     else:
         read_ext, pack_batch, add_keys = _speed.read_ext, _speed.pack_batch, _speed.add_keys
-        append_units = _speed.append_units
+        append_units, cut_frames = _speed.append_units, _speed.cut_frames
         read_sends, pack_sends, send_answers = _speed.read_sends, _speed.pack_sends, _speed.send_answers

@@ -31,9 +31,10 @@ if TYPE_CHECKING:
 _log = Logger()
 
 SCAN_INTERVAL_S = 10.0
-QUEUE_TAIL_INTERVAL_S = 0.05
-"""How often consume queue units go from memory to their files, those of a few queues each time, which holds nobody up;
-they are derived, a crash only costs re-reading."""
+QUEUE_TAIL_INTERVAL_S = 0.2
+"""How often consume queue units go from memory to their files; they are derived, a crash only costs re-reading."""
+QUEUE_TAIL_STEPS = 4
+"""In so many steps between, those of a few queues each time, which holds nobody up."""
 FIRST_CLEANING_S = 60.0
 
 
@@ -75,7 +76,7 @@ class Upkeep:
         self._every(1.0, parts.stats.sample)
         self._every(CHECK_INTERVAL_S, parts.slow_groups.check)
         self._every(cold_data.ROUND_S, parts.cold.tick)
-        self._every(QUEUE_TAIL_INTERVAL_S, self._store.tick_consume_queues)
+        self._every(QUEUE_TAIL_INTERVAL_S, self._write_queues)
         self._every(TICK_S, parts.delayed.tick)
         self._every(store.flush_delay_offset_interval / 1000, parts.delay_offsets.tick)
         if parts.timers is not None:
@@ -115,6 +116,15 @@ class Upkeep:
         timer.clock = self._clock
         timer.start(interval_s, now=False)
         self._timers.append(timer)
+
+    def _write_queues(self, step: int = 1) -> None:
+        left = self._store.tick_consume_queues()
+        if left and step < QUEUE_TAIL_STEPS and self._timers:
+            self._clock.callLater(QUEUE_TAIL_INTERVAL_S / QUEUE_TAIL_STEPS, self._write_more, step + 1)
+
+    def _write_more(self, step: int) -> None:
+        if self._timers:  # else the store may be closed by now
+            self._write_queues(step)
 
     def _scan_clients(self) -> None:
         self._parts.consumers.scan()

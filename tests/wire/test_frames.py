@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rmqwire import speed
 from rmqwire.errors import FrameTooLarge, MalformedFrame, WireError
 from rmqwire.frames import FRAME_SIZE_MAX_BYTES, JSON, ROCKETMQ, Frame, FrameReader, encode_frame
 
@@ -108,3 +109,32 @@ def test_any_bytes_give_frames_or_an_error(chunks: list[bytes]) -> None:
             assert len(header) + len(body) <= 996
     assert reader.error is None or isinstance(reader.error, WireError)
     assert len(reader._rest) <= 1004
+
+
+@pytest.mark.skipif(speed.cut_frames is None, reason="the compiled part is not built")
+@given(FRAMES, st.lists(st.tuples(st.integers(0), st.integers(0, 255)), max_size=3), st.integers(0, 80), st.integers(0))
+def test_compiled_cutting(frames: list[Frame], flips: list[tuple[int, int]], limit: int, end: int) -> None:
+    data = bytearray(b"".join(encode_frame(*frame) for frame in frames))
+    for at, value in flips:
+        if data:
+            data[at % len(data)] = value
+    read = bytes(data[: end % (len(data) + 1)]) if end % 2 else bytes(data)
+    outcomes = []
+    for compiled in (speed.cut_frames, None):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(speed, "cut_frames", compiled)
+            reader = FrameReader(limit)
+            got = reader.receive(read), reader.receive(b"\0")
+            outcomes.append((got, str(reader.error), bytes(reader._rest), reader._need))
+    assert outcomes[0] == outcomes[1]
+
+
+@pytest.mark.skipif(speed.cut_frames is None, reason="the compiled part is not built")
+def test_compiled_cutting_refuses_other_types() -> None:
+    assert speed.cut_frames is not None
+    for arguments in ((b"",), (bytearray(8), 8), (b"", "8"), (b"", 1 << 80)):
+        with pytest.raises((TypeError, OverflowError)):
+            speed.cut_frames(*arguments)  # type: ignore[call-arg, arg-type]
+    assert speed.cut_frames(b"", 8) == ([], 0)
+    assert speed.cut_frames(TABLE[2][1] * 2, 9) == ([], 0)
+    assert speed.cut_frames(TABLE[2][1] * 2, 10) == ([TABLE[2][0]] * 2, 28)
