@@ -36,6 +36,7 @@ _MILLISECONDS = re.compile(r"\b1[6-9]\d{11}\b")
 _ADDRESS = re.compile(r"/?\b(?!10\.0\.0\.)\d{1,3}(?:\.\d{1,3}){3}(?::\d+|@[\w#-]+)?")
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 _PROPERTIES = re.compile(r"\{([A-Z_]+=[^{}]*)\}")
+_TEMPORARY = re.compile(r"mapping data is written to file (\S+)")
 _NOISE = re.compile(r"^(?:\tat |\t\.\.\. |RocketMQLog:WARN|SLF4J|WARNING: |\d\d:\d\d:\d\d[.,]\d{3} |\s*$)")
 
 
@@ -129,6 +130,8 @@ class Scene:
             words += ["-n", self._cluster.namesrv]
         answer = self._driver.call("mqadmin", args=words, limit_ms=row.limit_ms)
         text = str(answer["out"]) + str(answer["err"])
+        for name in _TEMPORARY.findall(text):
+            Path(name).unlink()
         return text + "\n" + (Path(self.words["folder"]) / row.file).read_text() if row.file else text
 
     def compared(self, row: Row) -> list[str]:
