@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -196,6 +198,84 @@ def test_tools(group: Group, api: Api) -> None:
         words = ("cleanBrokerMetadata", "-a", controller, "-b", number, "-bn", NAME, "-c", "DefaultCluster")
         expect(until(lambda: "success" in native.run(*words, "-n", namesrv).out, 30), True, "the dead one forgotten")
         expect_that(gone.address not in group.addresses(), "one replica left", group.addresses())
+
+
+@case(
+    "controller/6",
+    "a master that is ended in order is replaced at once; one that stands still (SIGSTOP) and goes on finds that it is a slave, cuts what it alone has and follows",
+    source="BrokerHousekeepingService.onChannelClose, DefaultBrokerHeartbeatManager, AutoSwitchHAClient 5.5.0",
+)
+def test_master_ends_or_stands_still(group: Group, api: Api) -> None:
+    group.revive()
+    topic = api.fresh("topic")
+    api.create_topic(group.name_servers, topic, 4)
+    group.wait_known(topic)
+    producer = api.producer(group.name_servers, set=QUICK_CLIENT)
+    sent = send_some(producer, topic, "before")
+    ended = group.wait_master()
+    ended.stop()
+    group.wait_master(but=ended, timeout_s=20)
+    expect(until(lambda: can_send(producer, topic), 30), True, "sends once it has ended")
+    sent += send_some(producer, topic, "after-end")
+    ended.start()
+    group.wait_in_step(*group.brokers)
+
+    still = group.wait_master()
+    assert still.process is not None
+    os.kill(still.process.pid, signal.SIGSTOP)
+    try:
+        group.wait_master(but=still)
+        expect(until(lambda: can_send(producer, topic), 30), True, "sends while it stands still")
+        sent += send_some(producer, topic, "while-still")
+    finally:
+        os.kill(still.process.pid, signal.SIGCONT)
+    group.wait_in_step(*group.brokers)
+    master = group.wait_master(but=still)
+    sent += send_some(producer, topic, "in-the-end")
+    consumer = api.consumer(group.name_servers, topic, set=QUICK_CLIENT)
+    consumer.wait_bodies(sent)
+    expect_bodies([message for message in consumer.received() if message["body"] in sent], sent, once=False)
+    expect_same_logs(master, still, wait_caught_up(master, still))
+
+
+@case(
+    "controller/7",
+    "of three brokers each follows whoever is elected; the controller may be away meanwhile, a master that dies then is replaced when it is back",
+    source="ReplicasManager.schedulingSyncBrokerMetadata 5.5.0",
+)
+@pytest.mark.long
+def test_three(api: Api, servers: Servers, official_version: str) -> None:
+    if official_version < "5":
+        pytest.skip("there is no such mode before 5.0")
+    controller = servers.controller()
+    group = group_of(servers, "tested-tested-tested", controller=controller.address)
+    topic = api.fresh("topic")
+    api.create_topic(group.name_servers, topic, 4)
+    group.wait_known(topic)
+    producer = api.producer(group.name_servers, set=QUICK_CLIENT)
+    sent = send_some(producer, topic, "before")
+    first = group.wait_master()
+    first.kill()
+    second = group.wait_master(but=first)
+    expect(until(lambda: can_send(producer, topic), 60), True, "sends with the second master")
+    sent += send_some(producer, topic, "second")
+    first.start()
+    group.wait_in_step(*group.brokers)
+    controller.kill()
+    sent += send_some(producer, topic, "no-controller")
+    second.kill()
+    controller.start()
+    third = group.wait_master(but=second, timeout_s=120)
+    expect(until(lambda: can_send(producer, topic), 60), True, "sends with the third master")
+    sent += send_some(producer, topic, "third")
+    second.start()
+    group.wait_in_step(*group.brokers, timeout_s=120)
+    consumer = api.consumer(group.name_servers, topic, set=QUICK_CLIENT)
+    consumer.wait_bodies(sent)
+    expect_bodies([message for message in consumer.received() if message["body"] in sent], sent, once=False)
+    for broker in group.brokers:
+        if broker is not third:
+            expect_same_logs(third, broker, wait_caught_up(third, broker))
 
 
 @case(
