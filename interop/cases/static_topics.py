@@ -368,13 +368,25 @@ def test_started_again(api: Api, servers: Servers, kind: Kind) -> None:
 
 @case(
     "static_topics/9",
-    "the same where the native mqadmin makes and remaps the topic",
+    "the same where the native mqadmin makes and remaps the topic; it shows logical queues as the official one does",
     source=SOURCE,
 )
 def test_native_tool(api: Api, servers: Servers, kind: Kind) -> None:
     pair = pair_of(servers, (kind, kind))
-    with Native() as pair.native:
-        use_over_restart(api, pair)
+    with Native() as native:
+        pair.native = native
+        topic, group = use_over_restart(api, pair)
+        for words in (("topicStatus", "-t", topic), ("consumerProgress", "-g", group)):
+
+            def shown(words: tuple[str, ...] = words) -> list[list[str]]:
+                told = native.run(*words, "-n", pair.namesrv).out, api.mqadmin(pair.namesrv, *words)
+                return [[line.rstrip() for line in text.splitlines() if LOGICAL in line] for text in told]
+
+            # Each tool asks for itself, and the consumer may say meanwhile how far it is.
+            until(lambda shown=shown: len({str(lines) for lines in shown()}) == 1, 20)  # type: ignore[misc]
+            by_native, by_official = shown()
+            expect(by_native, by_official, f"logical queues that {words[0]} shows")
+            expect(len(by_native), 2, "their number")
 
 
 @case(
@@ -388,8 +400,8 @@ def test_mixed(kinds: tuple[Kind, Kind], api: Api, servers: Servers) -> None:
     use_over_restart(api, pair_of(servers, kinds))
 
 
-def use_over_restart(api: Api, pair: Pair) -> None:
-    """Send and read before a remapping, after it, and after both brokers and the name server's table are new."""
+def use_over_restart(api: Api, pair: Pair) -> tuple[str, str]:
+    """Send and read before a remapping, after it, and after both brokers have started again; give topic and group."""
     topic, group = api.fresh("static"), api.fresh("CG")
     create(api, pair, topic, 2)
     producer = api.producer(pair.namesrv, set=FAST)
@@ -412,6 +424,7 @@ def use_over_restart(api: Api, pair: Pair) -> None:
     expect_bodies(got, everything + bodies(4, "again"))
     second = api.consumer(pair.namesrv, topic, group=group)
     wait_progress(second, bodies(4, "again"))
+    return topic, group
 
 
 @case(

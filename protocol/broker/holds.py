@@ -164,6 +164,14 @@ class PullHolds:
             self._leave_queue(hold)
         self._run(due)
 
+    def release(self, topic: str) -> None:
+        """Run every held pull of a topic, whose queues may have moved elsewhere."""
+        if topic in self.topics:
+            holds = [hold for key, waiting in self._by_queue.items() if key[0] == topic for hold in waiting]
+            for hold in holds:
+                self._leave_queue(hold)
+            self._run(holds)
+
     def release_all(self) -> None:
         """Run every held pull, so that no client waits for a broker that goes down."""
         everyone = [hold for holds in self._by_connection.values() for hold in holds]

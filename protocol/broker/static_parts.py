@@ -41,6 +41,7 @@ class StaticTopics:
         self._parts = parts
         broker = parts.options.broker
         self.table = StaticTable(file, broker.broker_name, wall_clock_ms, run_in_thread)
+        self.table.on_changed = parts.holds.release
         parts.registration.tell_mappings(self.table)
 
         def name_servers() -> list[str]:

@@ -48,6 +48,7 @@ class StaticTable:
         table: Mappings by topic, always the same dict; not to be changed from outside.
         data_version: A new object after every change.
         on_any: Called when the first mapping comes or the last one goes.
+        on_changed: Called with a topic whose mapping an administrator has changed.
 
     Raises:
         StoreDamaged: Neither the file nor its backup can be read.
@@ -61,6 +62,7 @@ class StaticTable:
         self.table: dict[str, TopicQueueMappingDetail] = {}
         self.data_version = DataVersion(timestamp=wall_clock_ms())
         self.on_any: Callable[[], None] = lambda: None
+        self.on_changed: Callable[[str], None] = lambda _: None
         self._members: dict[str, Any] = {}
         self._texts = EntryTexts(lambda topic: indented(self.table[topic], 2))
         self._writer = StateWriter(file, self._encode, run_in_thread)
@@ -130,6 +132,7 @@ class StaticTable:
         self._changed()
         if first:
             self.on_any()
+        self.on_changed(topic)
 
     def delete(self, topic: str) -> None:
         """Forget a mapping, if there is one."""

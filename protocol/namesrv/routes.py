@@ -171,9 +171,10 @@ class RouteTables:
                         topic_sys_flag=config.topic_sys_flag,
                     ),
                 )
-        if changed:
-            for topic, mapping in topics.mappings.items():
-                self.mappings.setdefault(topic, {})[mapping.bname or broker.name] = mapping
+        for topic, mapping in topics.mappings.items():
+            name = mapping.bname or broker.name
+            if changed or name not in self.mappings.get(topic, {}):
+                self.mappings.setdefault(topic, {})[name] = mapping
                 self.on_changed(topic)
         if len(topics.configs) > 1:  # a whole table brings back what was deleted, a single changed topic does not
             self._reduced.discard(broker.name)
@@ -327,6 +328,9 @@ class RouteTables:
         names = list(self.topics.get(topic, ())) if cluster is None else self.clusters.get(cluster, ())
         for name in list(names):
             self._remove_queue_data(topic, name)
+            # Java keeps the mapping: an ordinary topic of that name made later would be shown as a static one.
+            if self.mappings.get(topic, {}).pop(name, None) is not None and not self.mappings[topic]:
+                del self.mappings[topic]
 
     # Lists
 

@@ -105,6 +105,20 @@ def test_the_pulls_of_a_lost_connection_are_forgotten() -> None:
     assert table.ran == ["stays"]
 
 
+def test_those_of_one_topic_are_answered_when_its_queues_move() -> None:
+    table = Table()
+    connection = table.connection()
+    table.hold("a", connection)
+    table.hold("b", connection, queue=1)
+    table.holds.add(("Other", 0), connection, 5, None, 5000, lambda: table.ran.append("other"))
+    table.holds.release("T")
+    assert sorted(table.ran) == ["a", "b"]
+    assert table.holds.topics == {"Other": 1}
+    table.holds.release("T")
+    table.pass_seconds(6)
+    assert sorted(table.ran) == ["a", "b", "other"]
+
+
 def test_shutdown_answers_everybody() -> None:
     table = Table()
     connection = table.connection()

@@ -190,6 +190,12 @@ class TestRoutes:
         assert by_broker["broker-a"]["currIdMap"] == {"0": 3}
         assert by_broker["broker-a"]["epoch"] == 7
         assert "topicQueueMappingByBroker" not in world.route("TBW102")
+        peer = world.peer()
+        assert peer.ask(RequestCode.DELETE_TOPIC_IN_NAMESRV, topic="orders").code == ResponseCode.SUCCESS
+        peer.register("orders", "spare", version=9)
+        assert "topicQueueMappingByBroker" not in world.route("orders"), "an ordinary topic of that name"
+        world.peer().register(body=body)
+        assert world.route("orders")["topicQueueMappingByBroker"]["broker-a"]["epoch"] == 7
 
 
 class TestLists:
