@@ -332,19 +332,41 @@ tags_code(Slice tags)
     return (int32_t)hash;
 }
 
-/* (unique key, key, ...) */
+/* "T#tags" */
+static PyObject *
+tags_key(Slice tags)
+{
+    PyObject *key = PyUnicode_New(tags.size + 2, 127);
+    if (key != NULL) {
+        char *at = PyUnicode_DATA(key);
+        memcpy(at, "T#", 2);
+        memcpy(at + 2, tags.at, (size_t)tags.size);
+    }
+    return key;
+}
+
+/* (unique key, key, ...), behind them the tags */
 static PyObject *
 keys_of(const Known *known)
 {
     Py_ssize_t count = 1;
+    const int tagged = known->tags.size > 0;
     if (known->keys.size > 0) {
         count++;
         for (Py_ssize_t index = 0; index < known->keys.size; index++)
             count += known->keys.at[index] == ' ';
     }
-    PyObject *keys = PyTuple_New(count);
+    PyObject *keys = PyTuple_New(count + tagged);
     if (keys == NULL)
         return NULL;
+    if (tagged) {
+        PyObject *key = tags_key(known->tags);
+        if (key == NULL) {
+            Py_DECREF(keys);
+            return NULL;
+        }
+        PyTuple_SET_ITEM(keys, count, key);
+    }
     Slice one = known->unique;
     const unsigned char *next = known->keys.at;
     for (Py_ssize_t index = 0; index < count; index++) {

@@ -47,10 +47,14 @@ def parse_properties(text: str) -> dict[str, str]:
     return found
 
 
-def message_keys(properties: Mapping[str, str]) -> list[str]:
-    """What a message is indexed under: its unique key, then each blank-separated part of KEYS.
+TAGS_KEY = "T#"
+"""What stands before tags where a message is indexed under them."""
 
-    Source: `IndexService.buildIndex`.
+
+def message_keys(properties: Mapping[str, str]) -> list[str]:
+    """What a message is indexed under: its unique key, then each blank-separated part of KEYS, then its tags.
+
+    Source: `IndexService.buildIndex`, 5.5.0; older ones leave the tags out.
     """
     keys = []
     unique = properties.get(PROPERTY_UNIQ_KEY)
@@ -59,6 +63,9 @@ def message_keys(properties: Mapping[str, str]) -> list[str]:
     several = properties.get(PROPERTY_KEYS)
     if several:
         keys.extend(part for part in several.split(" ") if part)
+    tags = properties.get(PROPERTY_TAGS)
+    if tags:
+        keys.append(TAGS_KEY + tags)
     return keys
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import os
 import struct
 from array import array
@@ -62,7 +63,7 @@ class IndexCheck:
     def record(self, record: StoredMessage) -> None:
         """Count the keys of a record that is to be in these files."""
         if self._paths and record.physical_offset >= self._begin:
-            self._keys += len(_keys_of(record))
+            self._keys += len(_keys_of(record)[0])
 
     def finish(self, log: CommitLog, log_end: int) -> None:
         """Look at every entry."""
@@ -99,8 +100,9 @@ class IndexCheck:
                 newest[slot] = number
                 if position < log.min_offset:
                     continue
-                alive += 1
-                if position >= log_end or not _has_key(log, self._files, position, key_hash):
+                found = None if position >= log_end else _has_key(log, self._files, position, key_hash)
+                alive += found is not _Found.TAGS  # which brokers before 5.5 leave out
+                if found is None:
                     wrong += 1
                     first_wrong = first_wrong or f"entry {number} tells of {position}"
         if wrong:
@@ -115,27 +117,36 @@ class IndexCheck:
         return alive
 
 
-def _keys_of(record: StoredMessage) -> list[str]:
+class _Found(enum.Enum):
+    """What of a record an entry is of."""
+
+    KEY = 1
+    TAGS = 2
+
+
+def _keys_of(record: StoredMessage) -> tuple[list[str], list[str]]:
+    """The keys that are in every index, and those of tags."""
     if record.sys_flag & SYS_FLAG_TRANSACTION_MASK == SYS_FLAG_TRANSACTION_ROLLBACK:
-        return []
-    return message_keys(decode_properties(record.properties))
+        return [], []
+    keys = message_keys(decode_properties(record.properties))
+    tags = [key for key in keys[-1:] if PROPERTY_TAGS in decode_properties(record.properties)]
+    return keys[: len(keys) - len(tags)], tags
 
 
-def _has_key(log: CommitLog, files: Files, position: int, key_hash: int) -> bool:
+def _has_key(log: CommitLog, files: Files, position: int, key_hash: int) -> _Found | None:
     reader = WaitingReader(files, log.pool)
     if not log.has(position):
-        return False
+        return None
     left = log.start_of(position) + log.file_size - position
     size = int.from_bytes(log.read(reader, position, 4), "big", signed=True) if left >= 4 else 0
     if not 0 < size <= left:
-        return False
+        return None
     try:
         record = decode_record(log.read(reader, position, size), 0)
     except MalformedMessage:
-        return False
+        return None
     hasher = IndexKeyHasher(record.topic)
-    tags = decode_properties(record.properties).get(PROPERTY_TAGS)
-    keys = (
-        _keys_of(record) if tags is None else [*_keys_of(record), f"T#{tags}"]
-    )  # the latter of official 5.5.0 brokers
-    return any(hasher.index_hash(key) == key_hash for key in keys)
+    keys, tags = _keys_of(record)
+    if any(hasher.index_hash(key) == key_hash for key in keys):
+        return _Found.KEY
+    return _Found.TAGS if any(hasher.index_hash(key) == key_hash for key in tags) else None

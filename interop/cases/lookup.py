@@ -6,10 +6,13 @@ import time
 
 import pytest
 
+from interop import raw
 from interop.api import JAVA, Api, bodies
 from interop.case import case, expect, expect_bodies, expect_that
 from interop.cluster import Cluster, Servers
 from interop.driver import DriverError, Line, until
+from interop.popping import records
+from interop.requests import SEND_MESSAGE, send_fields
 
 NEWER = ["4.2.0", "4.7.0", "5.5.0"]
 OLDEST_AND_NEWEST = ["3.2.6", "5.5.0"]
@@ -200,3 +203,43 @@ def test_across_files(servers: Servers, api: Api) -> None:
     servers.wait_registered(cluster.broker)
     reader = api.pull_consumer(cluster.namesrv)
     check("after a restart")
+
+
+@case(
+    "lookup/8",
+    "a lookup of index type T gives the messages with these tags, also of batches, and of delayed ones by the topic that they wait in",
+    source="IndexService.buildIndex, QueryMessageProcessor 5.5.0; code 12, indexType",
+)
+def test_query_by_tags(api: Api, cluster: Cluster) -> None:
+    topic = api.fresh("topic")
+    api.create_topic(cluster.namesrv, topic, 1)
+    producer = api.producer(cluster.namesrv, "5.5.0")
+    producer.send(
+        topic, [{"body": "one", "tag": "TagA", "keys": "k"}, {"body": "two", "tag": "TagB"}, {"body": "no"}]
+    )
+    producer.send(topic, [{"body": "b1", "tag": "TagA"}, {"body": "b2", "tag": "TagA", "keys": "k"}], "batch")
+    expect(raw_send(cluster, topic, "late", TAGS="TagA", DELAY="1"), 0, "code of a delayed send")
+
+    def found(topic: str, key: str, index_type: str, **more: str) -> list[str]:
+        fields = {
+            "topic": topic, "key": key, "maxNum": "32", "beginTimestamp": "0", "endTimestamp": str(1 << 62),
+            "indexType": index_type, **more,
+        }  # fmt: skip
+        header, body = raw.request(cluster.broker.address, 12, fields)
+        return [message["body"] for message in records(body)] if header["code"] == 0 else []
+
+    until(lambda: len(found(topic, "TagA", "T")) >= 4, 15)
+    expect(sorted(found(topic, "TagA", "T")), sorted(["one", "b1", "b2", "late"]))
+    expect(sorted(found(topic, "TagB", "T")), sorted(["two"]))
+    expect(found("SCHEDULE_TOPIC_XXXX", "TagA", "T").count("late"), 1, "the message while it was delayed")
+    expect(found(topic, "TagA", "K"), [], "messages with TagA as a key")
+    expect(sorted(found(topic, "k", "K")), sorted(["one", "b2"]))
+    expect(sorted(found(topic, "k", "X")), sorted(["one", "b2"]))
+    expect(found(topic, "TagA", "T", _UNIQUE_KEY_QUERY="true"), [], "messages with TagA as unique key")
+
+
+def raw_send(cluster: Cluster, topic: str, body: str, **properties: str) -> int:
+    """Send at the wire; give the code of the answer."""
+    fields = send_fields(topic, 0, properties)
+    code: int = raw.request(cluster.broker.address, SEND_MESSAGE, fields, body.encode())[0]["code"]
+    return code

@@ -69,6 +69,7 @@ ROWS = [
     Row("queryMsgById -n {ns} -t {topic} -i {offset_id} -f UTF-8"),
     Row("queryMsgById -n {ns} -t {topic} -i {msg_id}"),
     Row("queryMsgByKey -n {ns} -t {topic} -k key-1"),
+    Row("queryMsgByKey -n {ns} -t {topic} -k TagA -p T", any_order=True),
     Row("queryMsgByUniqueKey -n {ns} -t {topic} -i {msg_id}"),
     Row("queryMsgByOffset -n {ns} -t {topic} -b broker-a -i 0 -o 1"),
     Row("queryCq -n {ns} -t {topic} -q 0 -i 0 -c 2"),
@@ -152,7 +153,7 @@ def scene(drivers: Drivers, shared_cluster: Cluster, tmp_path_factory: pytest.Te
         api.create_topic(cluster.namesrv, own, 2)
     producer_group = api.fresh("PG")
     producer = api.producer(cluster.namesrv, VERSION, group=producer_group)
-    messages = [{"body": f"m-{n}", "keys": f"key-{n}", "tags": "TagA" if n % 2 else "TagB"} for n in range(3)]
+    messages = [{"body": f"m-{n}", "keys": f"key-{n}", "tag": "TagA" if n % 2 else "TagB"} for n in range(3)]
     sent = [result for queue_id in (0, 1) for result in producer.send(topic, messages, queue_id=queue_id)]
     consumer = api.consumer(cluster.namesrv, topic, VERSION, group=group)
     consumer.wait_bodies([f"m-{n}" for n in range(3)])

@@ -12,6 +12,7 @@ from rmqd.protocol.replies import Reply, Result
 from rmqwire.bodies import ConsumeQueueData, QueryConsumeQueueResponseBody
 from rmqwire.codes import ResponseCode
 from rmqwire.errors import RequestError
+from rmqwire.properties import TAGS_KEY
 from rmqwire.requests import (
     GetEarliestMsgStoretime,
     GetEarliestMsgStoretimeReply,
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
 
 _UNITS_MAX = 4096
+_BY_TAGS = "T"
+"""`MessageConst.INDEX_TAG_TYPE`; other types are looked up by the key as it is."""
 
 
 class LookupHandlers:
@@ -101,8 +104,10 @@ class LookupHandlers:
         most = self.default_query_max_num if header.unique_key_query else header.max_num
         if most < 0:
             raise RequestError(f"maxNum is negative: {most}")
+        by_tags = header.index_type == _BY_TAGS and not header.unique_key_query
+        key = TAGS_KEY + header.key if by_tags else header.key
         found = self._reads.read(
-            self._store.query, header.topic, header.key, most, header.begin_timestamp, header.end_timestamp
+            self._store.query, header.topic, key, most, header.begin_timestamp, header.end_timestamp
         )
 
         def answer(result: QueryResult) -> Reply:

@@ -19,6 +19,7 @@ from rmqwire.hashing import tags_code
 from rmqwire.message import (
     SYS_FLAG_MULTI_TAGS,
     SYS_FLAG_TRANSACTION_MASK,
+    message_keys,
 )
 from rmqwire.requests.send import SendBatchMessage, SendMessage, SendMessageV2
 
@@ -147,7 +148,7 @@ class SendHandlers:
         properties, text = self._rules.apply(header.properties or "")
         unique_key = properties.get(UNIQ_KEY)
         if not unique_key:
-            unique_key = self._unique_id()
+            unique_key = properties[UNIQ_KEY] = self._unique_id()
             text += f"{UNIQ_KEY}\x01{unique_key}\x02"
         self._check_replicas(properties)
         put_topic, put_queue_id = topic, queue_id
@@ -172,7 +173,6 @@ class SendHandlers:
                 put_topic, put_queue_id, text = aside
                 recall_handle = self._levels.recall_handle(put_topic, topic, text, unique_key)
         tags = properties.get("TAGS")
-        keys = properties.get("KEYS")
         if config.topic_filter_type == "MULTI_TAG":
             sys_flag |= SYS_FLAG_MULTI_TAGS
         put = self._store.stage(
@@ -181,7 +181,7 @@ class SendHandlers:
             request.body,
             text.encode(),
             tags_code=tags_code(tags),
-            keys=(unique_key, *keys.split(" ")) if keys else (unique_key,),
+            keys=message_keys(properties),
             flag=header.flag,
             sys_flag=sys_flag,
             born_timestamp=header.born_timestamp,

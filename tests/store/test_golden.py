@@ -115,8 +115,8 @@ def test_everything_that_was_acknowledged_is_there(golden: tuple[str, Path]) -> 
 
 
 def test_what_we_write_is_what_the_official_broker_wrote(golden: tuple[str, Path], tmp_path: Path) -> None:
-    """The same messages staged here with the same times give the same log and the same queues, byte for byte."""
-    _, root = golden
+    """The same messages staged here with the same times give the same log, queues and index, byte for byte."""
+    name, root = golden
     log = [values for path in sorted((root / "store" / "commitlog").iterdir()) for values in dump_file(str(path))]
     messages = [values for values in log if values["kind"] == "message"]
     assert len(messages) == 124
@@ -144,7 +144,7 @@ def test_what_we_write_is_what_the_official_broker_wrote(golden: tuple[str, Path
             record.body,
             record.properties,
             tags_code=tags_code(properties.get("TAGS")),
-            keys=message_keys(properties),
+            keys=[key for key in message_keys(properties) if name.startswith("5") or not key.startswith("T#")],
             flag=record.flag,
             sys_flag=record.sys_flag & ~0x30,
             born_timestamp=record.born_timestamp,
@@ -161,6 +161,25 @@ def test_what_we_write_is_what_the_official_broker_wrote(golden: tuple[str, Path
         if path.is_file():
             theirs = root / "store" / path.relative_to(tmp_path / "ours")
             assert path.read_bytes() == theirs.read_bytes(), path
+    # Headers are written when the broker is closed, and 4.x counts used slots in another way.
+    known_header = 0 if name == "5.5.0" else 40
+    ours, theirs_index = (
+        [path.read_bytes()[known_header:] for path in sorted((folder / "index").iterdir())]
+        for folder in (tmp_path / "ours", root / "store")
+    )
+    assert ours == theirs_index
+
+
+def test_messages_are_found_by_their_tags(golden: tuple[str, Path]) -> None:
+    """Official brokers of 5.5 index tags, and so do we; those of 4.x do not, but what is recovered here is."""
+    name, root = golden
+    store = golden_store(root)
+    store.open()
+    found = store.query("Golden0", "T#Tag1", 99, *ALWAYS).records
+    tags = {decode_properties(decode_record(record).properties)["TAGS"] for record in found}
+    assert tags <= {"Tag1"}
+    assert name.startswith("4") or len(found) == 20
+    store.close()
 
 
 def test_dumps_of_all_files_are_free_of_damage(golden: tuple[str, Path]) -> None:

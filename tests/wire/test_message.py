@@ -174,7 +174,7 @@ def test_any_bytes_are_properties(text: bytes) -> None:
 
 
 def test_a_message_is_found_under_its_unique_key_and_each_of_its_keys() -> None:
-    assert message_keys({"UNIQ_KEY": "U", "KEYS": "a  b ", "TAGS": "T"}) == ["U", "a", "b"]
+    assert message_keys({"UNIQ_KEY": "U", "KEYS": "a  b ", "TAGS": "T"}) == ["U", "a", "b", "T#T"]
     assert message_keys({}) == []
 
 
