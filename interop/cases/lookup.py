@@ -214,9 +214,7 @@ def test_query_by_tags(api: Api, cluster: Cluster) -> None:
     topic = api.fresh("topic")
     api.create_topic(cluster.namesrv, topic, 1)
     producer = api.producer(cluster.namesrv, "5.5.0")
-    producer.send(
-        topic, [{"body": "one", "tag": "TagA", "keys": "k"}, {"body": "two", "tag": "TagB"}, {"body": "no"}]
-    )
+    producer.send(topic, [{"body": "one", "tag": "TagA", "keys": "k"}, {"body": "two", "tag": "TagB"}, {"body": "no"}])
     producer.send(topic, [{"body": "b1", "tag": "TagA"}, {"body": "b2", "tag": "TagA", "keys": "k"}], "batch")
     expect(raw_send(cluster, topic, "late", TAGS="TagA", DELAY="1"), 0, "code of a delayed send")
 
