@@ -14,13 +14,17 @@ from .consumequeue import ConsumeQueue
 
 Arrived = tuple[ConsumeQueue, bytes]
 """(queue, its new units)"""
+Group = tuple[int, list[tuple[ConsumeQueue, int, bytes]]]
+"""(its end in the log, queues with their ends and new units)"""
+
+GROUPS_MAX = 8192
 
 
 class HeldBack:
     """Groups of messages in the order of the log."""
 
     def __init__(self) -> None:
-        self._groups: deque[tuple[int, list[tuple[ConsumeQueue, int, bytes]]]] = deque()
+        self._groups: deque[Group] = deque()
 
     def append_units(
         self, touched: list[ConsumeQueue], dirty: dict[ConsumeQueue, None], long_bytes: int, end: int
@@ -44,7 +48,23 @@ class HeldBack:
             if len(tail) >= long_bytes:
                 long.append(queue)
         self._groups.append((end, group))
+        if len(self._groups) > GROUPS_MAX:
+            self._merge()
         return [], long
+
+    def _merge(self) -> None:
+        """Make one group of each two: nobody may confirm anything for long, and memory must not fill up.
+
+        What arrived in them is not told by tags then; who waits for a tag looks again anyway after some seconds.
+        """
+        groups, merged = self._groups, deque[Group]()
+        while len(groups) > 1:
+            _, first = groups.popleft()
+            end, second = groups.popleft()
+            ends = {queue: queue_end for queue, queue_end, _ in (*first, *second)}
+            merged.append((end, [(queue, queue_end, b"") for queue, queue_end in ends.items()]))
+        merged.extend(groups)
+        self._groups = merged
 
     def shown(self, offset: int) -> Iterator[Arrived]:
         """Show the groups that end at or before an offset of the log; gives what arrives by that."""

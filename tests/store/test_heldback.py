@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from rmqd.store import heldback
 from rmqd.store.messagestore import MessageStore
 
 from .stores import make_store
@@ -78,4 +81,22 @@ def test_a_cut_forgets_what_is_held_back_behind_it(tmp_path: Path) -> None:
     put(store, 1)
     store.confirm(store.max_physical_offset)
     assert store.get_messages("T", 1, 0, 32).count == 2
+    store.close()
+
+
+def test_very_many_groups_are_held_back_in_little_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are shown in larger steps, each message once it is confirmed."""
+    monkeypatch.setattr(heldback, "GROUPS_MAX", 8)
+    store = opened(tmp_path)
+    store.hold_back()
+    ends = [put(store, number % 2) for number in range(100)]
+    assert store.held_back is not None
+    assert len(store.held_back) <= 8
+    for number in (30, 75, 99):
+        store.confirm(ends[number])
+        seen = [store.max_offset("T", queue_id) for queue_id in (0, 1)]
+        assert sum(seen) <= number + 1
+        assert all(not store.get_messages("T", queue_id, end, 1).count for queue_id, end in enumerate(seen))
+    assert seen == [50, 50]
+    assert not len(store.held_back)
     store.close()
