@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from interop import raw
+from interop.api import Api
 from interop.case import expect_that
 from interop.cluster import Servers, cluster_brokers
 from interop.driver import until
@@ -48,6 +49,7 @@ class Group:
         self.name_servers = name_servers
         self.controllers = controllers
         self.brokers: list[Broker] = []
+        self._topic: str | None = None
 
     def add(self, which: str, properties: Mapping[str, object] | None = None) -> Broker:
         """Start one more broker, of the kind under test or of an official version."""
@@ -116,6 +118,14 @@ class Group:
         want = {broker.address for broker in brokers}
         if not until(lambda: self.in_step() == want, timeout_s):
             expect_that(False, f"{sorted(want)} in step", self._state())
+
+    def topic(self, api: Api) -> str:
+        """Return the topic of this group, made the first time."""
+        if self._topic is None:
+            self._topic = api.fresh("topic")
+            api.create_topic(self.name_servers, self._topic, 4)
+        self.wait_known(self._topic)
+        return self._topic
 
     def wait_known(self, topic: str) -> None:
         """Wait until every broker has a topic: slaves copy it every ten seconds, and a new master knows no other."""
