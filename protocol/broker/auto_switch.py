@@ -254,6 +254,10 @@ class AutoSwitch:
         """Take what the controller says of the set, also when it says the same again; older versions are ignored."""
         self._sync.set_members(epoch, members)
 
+    def sync_state_set_refused(self) -> None:
+        """Take it that the controller answered the last wish, and did not grant it."""
+        self._sync.refused()
+
     def check_sync_state_set(self) -> None:
         """Wish for a smaller set when a member is lost or has been behind for `haMaxTimeSlaveNotCatchup`.
 

@@ -11,6 +11,7 @@ What it must not do: take back what was confirmed. Source: `AutoSwitchHAService`
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from typing import TYPE_CHECKING
 
 from twisted.logger import Logger
@@ -25,7 +26,7 @@ SyncStateSetListener = Callable[[frozenset[int]], None]
 NEAR_S = 1.0
 """A slave that had everything so long ago is waited for while it comes to the set."""
 ANSWER_S = 3.0
-"""A wish that was not answered for so long may be followed by another one."""
+"""A wish that was not granted may be followed by another one after so long."""
 FORGET_S = 10.0
 """After so long a wish cannot be granted any more: the controller saying the old set again is the answer."""
 
@@ -54,7 +55,8 @@ class SyncReplicas:
         self.on_wish: list[SyncStateSetListener] = []
         self.on_reached: Callable[[], None] = lambda: None
         self._wished: frozenset[int] | None = None
-        self._wished_at = 0.0
+        self._wished_at = -inf
+        self._wishes = 0  # that have no answer
         self._others: frozenset[int] = frozenset()
         self._confirmed = service.store.max_physical_offset
         service.on_replica = self._replica
@@ -88,7 +90,8 @@ class SyncReplicas:
     def lead(self, broker_id: int, epoch: int, members: frozenset[int]) -> None:
         """Be the master: all of the log that is here is confirmed."""
         self.broker_id, self.epoch, self.members = broker_id, epoch, members
-        self._wished = None
+        self._settle()
+        self._wished_at = -inf
         self._confirmed = self.service.store.max_physical_offset
         self._show_all()
         self._others = frozenset()
@@ -98,7 +101,8 @@ class SyncReplicas:
         """Be a slave: what is confirmed the master says."""
         self._confirmed = self.confirm_offset
         self.service.store.hold_back()
-        self.members, self._wished, self._others = frozenset(), None, frozenset()
+        self.members, self._others = frozenset(), frozenset()
+        self._settle()
 
     def master_says(self, offset: int) -> None:
         """The master has this confirmed, and the log goes so far."""
@@ -120,10 +124,20 @@ class SyncReplicas:
             return
         if members != self.members:
             _log.info("in sync are {members} (version {epoch})", members=sorted(members), epoch=epoch)
-        self.epoch, self.members, self._wished = epoch, members, None
+        self.epoch, self.members = epoch, members
+        self._settle()
+        self._wished_at = -inf
         self._recount()
-        for link in self.service.replicas():
-            self._welcome(link)
+        self._welcome_all()
+
+    def refused(self) -> None:
+        """The controller did not take the last wish; it may have taken one before whose answer was lost."""
+        if self._wishes == 1:
+            self._settle()
+            self._recount()
+
+    def _settle(self) -> None:
+        self._wished, self._wishes = None, 0
 
     def check(self) -> None:
         """Wish for a smaller set when a member is lost or slow."""
@@ -146,14 +160,16 @@ class SyncReplicas:
             self._wish(self.members & (links.keys() | {self.broker_id}), "; ".join(gone))
 
     def tick(self) -> None:
-        """Wait no more for a slave that was about to come and does not."""
+        """Wait no more for a slave that was about to come and does not; wish again for one that should."""
         if self.service.serves:
             self._recount()
+            self._welcome_all()
 
     def _wish(self, members: frozenset[int], why: str) -> None:
         now = self._now()
-        if self._wished is not None and now - self._wished_at < ANSWER_S:
+        if now - self._wished_at < ANSWER_S:
             return
+        self._wishes += 1
         self._wished = members | (self._wished or frozenset())
         self._wished_at = now
         _log.info("the replicas in sync should be {members}: {why}", members=sorted(members), why=why)
@@ -164,6 +180,10 @@ class SyncReplicas:
     def _replica(self, link: ReplicaLink) -> None:
         self._recount()
         self._welcome(link)
+
+    def _welcome_all(self) -> None:
+        for link in self.service.replicas():
+            self._welcome(link)
 
     def _welcome(self, link: ReplicaLink) -> None:
         """Wish for a slave that has all that is confirmed, and something of this master's epoch."""

@@ -267,6 +267,8 @@ class ControllerLink:
             except (PeerError, WireError) as cause:
                 # Whatever it was, what the controller has now decides: a newer set, or another master.
                 _log.info("the set {members} is not taken: {cause}", members=sorted(members), cause=cause)
+                if isinstance(cause, ControllerRefused):
+                    self._auto.sync_state_set_refused()
                 await self._look()
 
     # By the clock

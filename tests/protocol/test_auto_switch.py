@@ -304,6 +304,21 @@ def test_a_wish_that_was_not_answered_still_counts(pair: Pair) -> None:
     assert pair.send() is None
 
 
+def test_a_wish_that_was_refused_does_not_count(pair: Pair) -> None:
+    """It is wished again soon: the controller may not have known yet that the slave is alive."""
+    pair.lead(1)
+    pair.follow(2, 1)
+    pair.run(2)
+    assert len(pair.wishes) == 1
+    pair.nodes[1].auto.sync_state_set_refused()
+    pair.run(2)
+    assert len(pair.wishes) == 2
+    pair.nodes[2].kill()
+    assert pair.send() is not None
+    pair.nodes[1].auto.sync_state_set_refused()
+    assert pair.send() is None
+
+
 def test_too_few_in_sync_are_told(pair: Pair) -> None:
     acks = pair.nodes[1].auto.acks
     acks.rules.min_in_sync_replicas = 2

@@ -37,10 +37,13 @@ class Auto:
         self.sync_state_set_epoch = 0
         self.last_epoch = -1
         self.confirm_offset = 70
-        self.checks = 0
+        self.checks = self.refusals = 0
 
     def set_sync_state_set(self, epoch: int, members: frozenset[int]) -> None:
         self.sync_state_set_epoch, self.sync_state_set = epoch, members
+
+    def sync_state_set_refused(self) -> None:
+        self.refusals += 1
 
     def check_sync_state_set(self) -> None:
         self.checks += 1
@@ -294,6 +297,7 @@ def test_a_wish_that_is_refused_leads_to_a_look(world: World) -> None:
     world.network.run()
     assert (world.auto.sync_state_set, world.auto.sync_state_set_epoch) == ({1, 2}, 7)
     assert world.controller.members == {1, 2}
+    assert world.auto.refusals == 1, "it was answered"
 
 
 def test_one_wish_is_under_way_at_a_time_and_the_last_one_counts(world: World) -> None:
