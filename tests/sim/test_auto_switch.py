@@ -135,3 +135,91 @@ def test_something_happens(caplog: pytest.LogCaptureFixture) -> None:
     assert elections > 8
     assert acked > 20
     assert cuts > 2
+
+
+def parted(seed: int) -> Cluster:
+    """Broker 1 was the master and died with a tail; broker 2 is it now and has gone on; 1 is back without a role."""
+    DirectoryLock._held.clear()
+    cluster = Cluster(random.Random(seed), count=2)
+    controller, (one, two) = cluster.controller, cluster.nodes.values()
+    controller.master, controller.epoch = 1, 1
+    controller.members, controller.members_epoch = frozenset((1,)), 1
+    for _ in range(10):
+        cluster.poll()
+        cluster.run(1)
+    assert controller.members == {1, 2}
+    cluster.put(one, 10)
+    cluster.run(3)
+    two.kill()
+    for _ in range(20):
+        cluster.put(one, 3)
+    one.world.flush()
+    one.world.checkpoint()
+    cluster.put(one, 5)
+    one.kill()
+    two.begin()
+    controller.master, controller.epoch = 2, 2
+    controller.members, controller.members_epoch = frozenset((2,)), 9
+    cluster.poll()
+    for _ in range(12):
+        cluster.put(two, 3)
+    one.begin()
+    return cluster
+
+
+@pytest.mark.parametrize("power", [False, True], ids=["kill", "power"])
+@pytest.mark.parametrize("seed", range(2))
+def test_a_return_that_is_interrupted_at_any_operation_ends_with_the_masters_log(seed: int, power: bool) -> None:
+    """Agreeing, cutting, and taking the new epoch: whatever of it was done, the next start goes on from there."""
+    after, interrupted = 1, True
+    while interrupted:
+        cluster = parted(seed)
+        one = cluster.nodes[1]
+        one.world.files.crash_at = one.world.files.operations + after
+        cluster.poll()
+        for _ in range(20):
+            with suppress(SimulatedCrash):
+                cluster.clock.advance(0.1)
+            if one.crashed:
+                break
+        interrupted = one.crashed
+        if interrupted:
+            if power:
+                one.lose_power()
+            else:
+                one.kill()
+        else:
+            one.world.files.crash_at = None
+        cluster.settle()
+        cluster.put(cluster.nodes[2], 3)
+        cluster.run(3)
+        same_logs(cluster)
+        after += 2
+    assert after > 25
+
+
+def test_an_election_that_is_interrupted_at_any_operation_can_be_had_again() -> None:
+    """The epoch is in its file or not; messages are taken only when it is."""
+    after, interrupted = 1, True
+    while interrupted:
+        cluster = parted(after)
+        one, controller = cluster.nodes[1], cluster.controller
+        controller.master, controller.epoch, controller.members = 1, 3, frozenset((1,))
+        one.world.files.crash_at = one.world.files.operations + after
+        cluster.poll()
+        interrupted = one.crashed
+        if interrupted:
+            assert not one.auto.is_master
+            assert one.store.not_writable is not None
+            one.kill()
+        else:
+            one.world.files.crash_at = None
+            assert one.auto.is_master
+        cluster.nodes[2].kill()
+        cluster.settle()
+        cluster.put(one, 3)
+        cluster.run(3)
+        same_logs(cluster)
+        assert one.auto.last_epoch >= 3
+        after += 1
+    assert after > 3
