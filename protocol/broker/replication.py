@@ -72,7 +72,7 @@ def ack_rules(options: BrokerOptions) -> AckRules:
         min_in_sync_replicas=store.min_in_sync_replicas,
         auto=store.enable_auto_in_sync_replicas,
         all_in_sync=store.all_ack_in_sync_state_set,
-        refuses=controlled or (ruled and options.broker.enable_slave_acting_master),
+        refuses=store.min_in_sync_replicas > 1 if controlled else ruled and options.broker.enable_slave_acting_master,
     )
 
 

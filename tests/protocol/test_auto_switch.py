@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from pathlib import Path
 from struct import pack
 from typing import Any
 
 import pytest
+from protocol.fakes import BrokerWorld
 from protocol.test_replication import End
-from sim.switching import RULES, Cluster, Node, address_of
+from sim.switching import Cluster, Node, address_of
 from twisted.internet.defer import Deferred
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
@@ -18,7 +20,9 @@ from rmqd.protocol.broker.auto_switch_frames import master_handshake, read_epoch
 from rmqd.store.dirlock import DirectoryLock
 from rmqd.store.epochs import Epoch
 from rmqd.store.errors import ReplicaRefused
+from rmqwire.bodies import EpochEntryCache
 from rmqwire.codes import ResponseCode
+from rmqwire.requests.ha import GetBrokerEpochCache
 
 
 class Pair(Cluster):
@@ -483,5 +487,34 @@ def test_a_slave_without_an_address_waits_for_one(pair: Pair) -> None:
     assert (info.master, [one.in_sync for one in info.ha_connection_info]) == (True, [False])
 
 
-def test_rules_are_those_of_controller_mode() -> None:
-    assert RULES.all_in_sync
+def test_a_whole_broker_has_this_in_controller_mode(tmp_path: Path) -> None:
+    """Its options rule it, and it tells its epochs; one without a controller has none to tell."""
+    world = BrokerWorld(
+        tmp_path / "controlled",
+        enableControllerMode="true",
+        controllerAddr="10.0.0.9:9878",
+        allAckInSyncStateSet="true",
+        minInSyncReplicas="2",
+        slaveTimeout="700",
+    )
+    replication = world.parts.replication
+    auto = replication.auto_switch
+    assert auto is not None
+    rules = auto.acks.rules
+    assert (rules.all_in_sync, rules.min_in_sync_replicas, rules.timeout_ms) == (True, 2, 700)
+    assert replication.too_few_replicas == auto.acks.too_few
+    Deferred.fromCoroutine(auto.become_master(3, 7, 1, frozenset((3,))))
+    told = EpochEntryCache.decode(world.peer("a").ask(GetBrokerEpochCache()).body)
+    assert [(entry.epoch, entry.start_offset) for entry in told.epoch_list or []] == [(7, 0)]
+    assert replication.status().master
+    plain = BrokerWorld(tmp_path / "plain")
+    assert plain.parts.replication.auto_switch is None
+    assert plain.peer("a").ask(GetBrokerEpochCache()).code == ResponseCode.SYSTEM_ERROR
+    plain.close()
+    world.close()
+
+
+def test_sends_in_runs_go_on_where_one_replica_in_sync_is_enough(tmp_path: Path) -> None:
+    world = BrokerWorld(tmp_path, enableControllerMode="true", controllerAddr="10.0.0.9:9878")
+    assert world.parts.replication.too_few_replicas is None
+    world.close()
