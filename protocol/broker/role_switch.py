@@ -94,10 +94,13 @@ class RoleSwitch:
         parts = self._parts
         self.stop()
         self._set_role(BrokerRole.SLAVE, broker_id)
-        await self._leading.end()
+        ending = Deferred.fromCoroutine(self._leading.end())
         if master_address != self._master:
             self._master, self._ha_address = master_address, None
-        await self._auto.become_slave(broker_id, self._ha_address, epoch)
+        try:
+            await self._auto.become_slave(broker_id, self._ha_address, epoch)
+        finally:
+            await ending  # which may wait for replicas, until replication gives those waits up
         if parts.timers is not None and not parts.timers.follows:
             await parts.timers.follow()
         parts.replication.master = master_address

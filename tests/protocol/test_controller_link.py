@@ -13,6 +13,7 @@ from protocol.network import Network
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.task import Clock
 
+from rmqd.protocol.broker import controllers
 from rmqd.protocol.broker.controller_link import JOIN_PAUSE_S, ControllerLink, LinkSettings
 from rmqd.protocol.broker.controllers import Controllers
 from rmqd.protocol.broker.group_requests import GroupRequests, Told
@@ -347,3 +348,25 @@ def test_controllers_that_are_away_change_nothing(world: World) -> None:
     world.network.servers[FIRST] = world.controller.dispatcher
     world.pass_s(5)
     assert world.link.epoch == world.controller.epoch == 1
+
+
+def test_controllers_behind_one_name(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`fetchControllerAddrByDnsLookup`: the name stands for all; while it is not known, for those it stood for before."""
+    found = {"controllers.example": ["10.0.0.7", "10.0.0.9", "fd00::1"]}
+
+    def look_up(host: str) -> list[str]:
+        if host not in found:
+            raise OSError("no such name")
+        return found[host]
+
+    monkeypatch.setattr(controllers, "all_addresses", look_up)
+    client = RemotingClient(world.network.endpoint, Dispatcher(Role.CLIENT, ()), world.clock)
+    by_name = Controllers(lambda: "controllers.example:9878", lambda: True, client, at_once)
+    FakeController(world.network, SECOND)
+    told: list[str] = []
+    for _ in range(2):
+        Deferred.fromCoroutine(by_name.find()).addCallback(told.append)
+        world.network.run()
+        assert by_name.addresses == ["10.0.0.7:9878", SECOND, "[fd00::1]:9878"]
+        found.clear()
+    assert told == [SECOND, SECOND]
