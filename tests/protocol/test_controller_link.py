@@ -351,7 +351,7 @@ def test_controllers_that_are_away_change_nothing(world: World) -> None:
 
 
 def test_controllers_behind_one_name(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`fetchControllerAddrByDnsLookup`: the name stands for all; while it is not known, for those it stood for before."""
+    """`fetchControllerAddrByDnsLookup`: the name stands for all; while it is unknown, for those it stood for before."""
     found = {"controllers.example": ["10.0.0.7", "10.0.0.9", "fd00::1"]}
 
     def look_up(host: str) -> list[str]:
