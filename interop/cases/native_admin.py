@@ -11,11 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from interop import raw
 from interop.api import Api, Drivers
 from interop.case import case, expect, expect_that
-from interop.cluster import Cluster, Servers
+from interop.cluster import Cluster, Servers, wait_route
 from interop.driver import until
 from interop.native import Native, Told
+from interop.requests import SEND_MESSAGE, send_fields
 
 VERSION = "5.5.0"
 SOURCE = "org.apache.rocketmq.tools.command, 5.5.0"
@@ -404,6 +406,49 @@ def test_rocks_folder(scene: Scene, shared_servers: Servers, shared_cluster: Clu
             expect_that("[local mode]" in told, f"the {tool} tool reads the folder", told)
             trees.append(json.loads(re.sub(r"([{,]\s*)(\d+):", r'\1"\2":', told.partition("file")[2])))
         expect(trees[1], trees[0], f"{kind} converted")
+
+
+LITE = [
+    "getBrokerLiteInfo -b {b}",
+    "getBrokerLiteInfo -b {b} -d",
+    "getBrokerLiteInfo -c Guarded",
+    "getParentTopicInfo -p LiteParent",
+    "getParentTopicInfo -p {topic}",
+    "getLiteTopicInfo -p LiteParent -l one",
+    "getLiteTopicInfo -p LiteParent -l one -s",
+    "getLiteClientInfo -p LiteParent -g LiteGroup -c absent -s",
+    "getLiteGroupInfo -p LiteParent -g LiteGroup",
+    "getLiteGroupInfo -p LiteParent -g LiteGroup -l one",
+    "getLiteGroupInfo -p LiteParent -g absent",
+    "triggerLiteDispatch -p LiteParent -g LiteGroup",
+    "triggerLiteDispatch -p LiteParent -g LiteGroup -b elsewhere",
+]
+
+
+@case(
+    "native_admin/11",
+    "both tools print the same of lite topics",
+    source="org.apache.rocketmq.tools.command.lite, 5.5.0",
+)
+def test_lite(guarded: str, scene: Scene) -> None:
+    ns = scene.words["ns"]
+    made = scene.native.run("updateTopic", "-n", ns, "-b", guarded, "-t", "LiteParent", "-a", "+message.type=LITE")
+    expect((made.code, made.err), (0, ""), "making the parent topic")
+    attributes = "+lite.bind.topic=LiteParent"
+    made = scene.native.run("updateSubGroup", "-n", ns, "-b", guarded, "-g", "LiteGroup", "--attributes", attributes)
+    expect((made.code, made.err), (0, ""), "making the group")
+    fields = {"__LITE_TOPIC": "one", "INNER_MULTI_DISPATCH": "%LMQ%$LiteParent$one"}
+    header, _ = raw.request(guarded, SEND_MESSAGE, send_fields("LiteParent", 0, fields), b"lite")
+    expect(header["code"], 0, "a message for a lite topic")
+    wait_route(ns, "LiteParent")
+    for line in LITE:
+        words = line.format(**scene.words, b=guarded).split()
+        official = scene.api.mqadmin(ns, *words, version=VERSION)
+        native = scene.native.run(*words, "-n", ns)
+        failed = re.search(r"\] error\.|error *$", official, re.MULTILINE) is not None
+        expect((native.code, native.err.count("\n")), (int(failed), int(failed)), f"{line}: {native.err} {official}")
+        row = Row(line, mask=r"Timestamp: \d+|\d{4}-\d\d-\d\d [\d:]+")
+        expect(_compared(native.out, row), _compared(official, row), line)
 
 
 GUARDED = [

@@ -99,17 +99,16 @@ BUILT: dict[str, tuple[str, str]] = {
     "rocksDBConfigToJson": ("rocks", "Convert RocksDB kv config (topics/subscriptionGroups/consumerOffsets) to json."),
     "checkRocksdbCqWriteProgress": ("rocks", "check if rocksdb cq is same as file cq"),
     "switchTimerEngine": ("upkeep", "switch the engine of timer message in broker"),
+    "getBrokerLiteInfo": ("lite", "Get broker lite info."),
+    "getParentTopicInfo": ("lite", "Get parent topic info."),
+    "getLiteTopicInfo": ("lite", "Get lite topic info."),
+    "getLiteClientInfo": ("lite", "Get lite client info."),
+    "getLiteGroupInfo": ("lite", "Get lite group info."),
+    "triggerLiteDispatch": ("lite", "Trigger Lite Dispatch."),
 }
 """Module and description of each command, by its official name."""
 
-NOT_YET: dict[str, str] = {
-    "getBrokerLiteInfo": "lite topics have to come first",
-    "getParentTopicInfo": "lite topics have to come first",
-    "getLiteTopicInfo": "lite topics have to come first",
-    "getLiteClientInfo": "lite topics have to come first",
-    "getLiteGroupInfo": "lite topics have to come first",
-    "triggerLiteDispatch": "lite topics have to come first",
-}
+NOT_YET: dict[str, str] = {}
 """The other commands of 5.5.0, and what has to come first or serves instead."""
 
 ALIASES: dict[str, str] = {"querymsgtracebyid": "queryMsgTraceById"}
