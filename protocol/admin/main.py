@@ -55,8 +55,9 @@ class Mqadmin(click.Group):
         """List the commands from the catalogue, without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, description) for name, (_, description) in BUILT.items()])
-        with formatter.section("Not there yet"):
-            formatter.write_dl([(name, why) for name, why in NOT_YET.items()] or [("none", "")])
+        if NOT_YET:
+            with formatter.section("Not there yet"):
+                formatter.write_dl([(name, why) for name, why in NOT_YET.items()])
 
 
 def _missing(name: str, why: str) -> click.Command:
