@@ -55,10 +55,15 @@ def decode_epochs(text: bytes) -> tuple[Epoch, ...]:
         entries.append(Epoch(int(epoch), int(start)))
     if len(entries) != int(head):
         raise ValueError(f"{int(head)} entries should be there, {len(entries)} are")
+    check_order(entries)
+    return tuple(entries)
+
+
+def check_order(entries: Sequence[Epoch]) -> None:
+    """Raise `ValueError` where an entry does not follow the one before."""
     for before, after in pairwise(entries):
         if after.epoch <= before.epoch or after.start < before.start:
             raise ValueError(f"entry {after.epoch}-{after.start} follows {before.epoch}-{before.start}")
-    return tuple(entries)
 
 
 def consistent_point(ours: Sequence[Epoch], our_end: int, theirs: Sequence[Epoch], their_end: int) -> int | None:
@@ -79,6 +84,10 @@ def consistent_point(ours: Sequence[Epoch], our_end: int, theirs: Sequence[Epoch
             their_start, their_stretch_end = known[entry.epoch]
             return min(end, their_stretch_end) if entry.start == their_start else min(entry.start, their_start)
     return None
+
+
+def _is_before(one: Epoch, other: Epoch) -> bool:
+    return one.epoch < other.epoch and one.start <= other.start
 
 
 def _ends(entries: Sequence[Epoch], log_end: int) -> list[int]:
@@ -165,9 +174,18 @@ class EpochFile:
         if not self.entries or self.entries[-1] != (epoch, start):
             self.append(epoch, start)
 
-    def cut_suffix_by_offset(self, offset: int) -> None:
-        """The log ends at `offset`: drop the stretches that begin there or behind. Raises `StoreError`."""
-        self._replace(entry for entry in self.entries if entry.start < offset)
+    def adopt(self, theirs: Sequence[Epoch], end: int) -> None:
+        """Take the stretches of another log, of which this one has all up to its end, `end`.
+
+        Also the one that begins just there, in which nothing may be written yet: whoever counts as in sync in an epoch
+        has to know of it, or its own log and the one of that epoch would have nothing in common.
+
+        Raises:
+            StoreError: it cannot be saved.
+        """
+        first = theirs[0] if theirs else None
+        older = [one for one in self.entries if one.start < end and (first is None or _is_before(one, first))]
+        self._replace((*older, *(one for one in theirs if one.start <= end)))
 
     def begin_again(self, start: int) -> None:
         """Let the last epoch begin anew, at the end of what is left of the log. Raises `StoreError`."""
@@ -177,9 +195,12 @@ class EpochFile:
         self._replace((*before, Epoch(last.epoch, start)))
 
     def cut_prefix(self, offset: int) -> None:
-        """The log begins at `offset`: drop the stretches that end there or before. Raises `StoreError`."""
+        """The log begins at `offset`: drop the stretches that end before it. Raises `StoreError`.
+
+        One that ends just there may be one in which nothing was written, and is needed as such.
+        """
         ends = [*(entry.start for entry in self.entries[1:]), None]
-        kept = [entry for entry, end in zip(self.entries, ends, strict=False) if end is None or end > offset]
+        kept = [entry for entry, end in zip(self.entries, ends, strict=False) if end is None or end >= offset]
         self._replace(kept)
 
     def clear(self) -> None:

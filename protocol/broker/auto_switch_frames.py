@@ -14,7 +14,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 
-from rmqd.store.epochs import NO_EPOCH, Epoch
+from rmqd.store.epochs import NO_EPOCH, Epoch, check_order
+from rmqd.store.errors import ReplicaRefused
 
 HANDSHAKE = 1
 TRANSFER = 2
@@ -39,6 +40,15 @@ def master_handshake(entries: Sequence[Epoch], log_end: int) -> bytes:
 
 
 def read_epochs(body: bytes) -> tuple[Epoch, ...]:
-    """Read the epochs of a master's answer; what is left behind the last whole one is ignored, as by Java."""
+    """Read the epochs of a master's answer; what is left behind the last whole one is ignored, as by Java.
+
+    Raises:
+        ReplicaRefused: they are in no order.
+    """
     whole = len(body) - len(body) % EPOCH_ENTRY.size
-    return tuple(Epoch(*fields) for fields in EPOCH_ENTRY.iter_unpack(body[:whole]))
+    entries = tuple(Epoch(*fields) for fields in EPOCH_ENTRY.iter_unpack(body[:whole]))
+    try:
+        check_order(entries)
+    except ValueError as cause:
+        raise ReplicaRefused(f"the master's epochs make no sense: {cause}") from cause
+    return entries

@@ -127,10 +127,11 @@ class SwitchLink(Protocol):
         end = MASTER_HEAD.size + size
         if len(data) < end:
             return
+        theirs = read_epochs(data[MASTER_HEAD.size : end])
         self._partial = data[end:]
         self._agreeing = True
         self.transport.pauseProducing()  # type: ignore[attr-defined]  # as IPushProducer, which TCP ones are
-        agreeing = Deferred.fromCoroutine(self._agree(read_epochs(data[MASTER_HEAD.size : end]), their_end))
+        agreeing = Deferred.fromCoroutine(self._agree(theirs, their_end))
         agreeing.addErrback(self._not_agreed)
 
     async def _agree(self, theirs: tuple[Epoch, ...], their_end: int) -> None:
@@ -295,7 +296,7 @@ class SwitchClient(HaClient):
             )
             point = store.cut_log(point)
         # Only now: were the epochs cut first and the log not, its end would count as an older master's.
-        self.epochs.cut_suffix_by_offset(point)
+        self.epochs.adopt(theirs, point)
         for told in self.on_truncated:
             told(point)
 

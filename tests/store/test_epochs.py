@@ -85,15 +85,41 @@ def test_stretches_are_cut_at_both_ends(tmp_path: Path) -> None:
     for entry in ((1, 0), (2, 100), (4, 300)):
         epochs.append(*entry)
     epochs.cut_prefix(100)
+    assert len(epochs.entries) == 3
+    epochs.cut_prefix(101)
     assert epochs.entries == ((2, 100), (4, 300))
-    epochs.cut_suffix_by_offset(300)
+    epochs.adopt((), 300)
     assert file_at(path).entries == ((2, 100),)
     epochs.cut_prefix(1 << 40)
     assert epochs.entries == ((2, 100),), "the last one goes on"
-    epochs.cut_suffix_by_offset(0)
+    epochs.adopt((), 0)
     assert not path.exists()
     assert not path.with_name("epochs.bak").exists(), "it would be taken for the list"
     assert file_at(path).entries == ()
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "end", "adopted"),
+    [
+        ((), ((1, 0), (4, 90)), 0, ((1, 0),)),
+        (((1, 0), (2, 60)), ((1, 0), (3, 60), (4, 90)), 60, ((1, 0), (3, 60))),
+        (((1, 0), (2, 60)), ((2, 60), (4, 90)), 80, ((1, 0), (2, 60))),
+        (((1, 0), (2, 60)), ((1, 0), (4, 90)), 50, ((1, 0),)),
+        (((1, 0), (5, 60)), ((0, 0), (1, 20), (5, 60)), 10, ((0, 0),)),
+    ],
+)
+def test_a_slave_has_its_masters_epochs_as_far_as_their_logs_are_the_same(
+    tmp_path: Path,
+    ours: tuple[tuple[int, int], ...],
+    theirs: tuple[tuple[int, int], ...],
+    end: int,
+    adopted: tuple[tuple[int, int], ...],
+) -> None:
+    epochs = file_at(tmp_path / "epochs")
+    for entry in ours:
+        epochs.append(*entry)
+    epochs.adopt([Epoch(*one) for one in theirs], end)
+    assert file_at(tmp_path / "epochs").entries == adopted
 
 
 def test_the_last_epoch_begins_anew(tmp_path: Path) -> None:
