@@ -91,7 +91,7 @@ def wait_for_queues(side: Ours, topic: str, queues: int) -> None:
     """Wait until each queue has its file: making it costs more than all that comes later."""
     folder = side.folder / "data" / "store" / "consumequeue" / topic
     deadline = time.monotonic() + QUEUES_TIMEOUT_S
-    while len(list(folder.iterdir())) < queues:
+    while not folder.is_dir() or len(list(folder.iterdir())) < queues:
         if time.monotonic() > deadline:
             raise SystemExit(f"growth: {folder} has no {queues} queues after {QUEUES_TIMEOUT_S} s")
         time.sleep(0.5)

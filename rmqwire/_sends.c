@@ -5,6 +5,7 @@
  */
 
 #include "_speed.h"
+#include <structmember.h>
 
 typedef struct {
     const unsigned char *at;
@@ -511,21 +512,98 @@ enum { UNIT = 20, PLACE = 16, TEMPLATE_MIN = 88 };
 enum { AT_SIZE = 0, AT_CRC = 8, AT_QUEUE_ID = 12, AT_FLAG = 16, AT_QUEUE_OFFSET = 20, AT_POSITION = 28, AT_SYS_FLAG = 36,
        AT_BORN = 40 };
 
-static PyObject *name_hasher, *name_staged, *name_staged_next, *name_memory, *name_max_offset, *name_topic;
+/* The attributes of a queue that are looked at for each message. Queues are objects of one class with slots; where these
+ * lie in the object is asked of the class once. */
+enum { HASHER, STAGED, STAGED_NEXT, MEMORY, MAX_OFFSET, SLOT_COUNT };
+static const char *const slot_names[SLOT_COUNT] = {"hasher", "staged", "staged_next", "memory", "max_offset"};
+static PyTypeObject *queue_type;
+static Py_ssize_t slot_offsets[SLOT_COUNT];
+static PyObject *name_topic;
 
 int
 rmq_sends_init(void)
 {
-    name_hasher = PyUnicode_InternFromString("hasher");
-    name_staged = PyUnicode_InternFromString("staged");
-    name_staged_next = PyUnicode_InternFromString("staged_next");
-    name_memory = PyUnicode_InternFromString("memory");
-    name_max_offset = PyUnicode_InternFromString("max_offset");
     name_topic = PyUnicode_InternFromString("topic");
-    return name_hasher == NULL || name_staged == NULL || name_staged_next == NULL || name_memory == NULL ||
-                   name_max_offset == NULL || name_topic == NULL
-               ? -1
-               : 0;
+    return name_topic == NULL ? -1 : 0;
+}
+
+static int
+learn_slots(PyTypeObject *type)
+{
+    Py_ssize_t offsets[SLOT_COUNT];
+    for (int index = 0; index < SLOT_COUNT; index++) {
+        PyObject *found = PyObject_GetAttrString((PyObject *)type, slot_names[index]);
+        if (found == NULL)
+            return -1;
+        const PyMemberDef *member = Py_TYPE(found) == &PyMemberDescr_Type ? ((PyMemberDescrObject *)found)->d_member : NULL;
+        const int fits = member != NULL && member->type == T_OBJECT_EX && ((PyMemberDescrObject *)found)->d_common.d_type == type;
+        offsets[index] = fits ? member->offset : 0;
+        Py_DECREF(found);
+        if (!fits) {
+            PyErr_Format(PyExc_TypeError, "a queue has a slot %s", slot_names[index]);
+            return -1;
+        }
+    }
+    memcpy(slot_offsets, offsets, sizeof slot_offsets);
+    Py_INCREF(type);
+    Py_XDECREF(queue_type);
+    queue_type = type;
+    return 0;
+}
+
+/* Where a queue has an attribute; NULL with an error when it has none. The queue keeps what is there. */
+static PyObject **
+slot_of(PyObject *queue, int which)
+{
+    if (Py_TYPE(queue) != queue_type && learn_slots(Py_TYPE(queue)) < 0)
+        return NULL;
+    PyObject **slot = (PyObject **)((char *)queue + slot_offsets[which]);
+    if (*slot == NULL) {
+        PyErr_SetString(PyExc_AttributeError, slot_names[which]);
+        return NULL;
+    }
+    return slot;
+}
+
+static void
+set_slot(PyObject **slot, PyObject *value)
+{
+    PyObject *before = *slot;
+    *slot = Py_NewRef(value);
+    Py_DECREF(before);
+}
+
+enum { SMALL_BUFFER = 128 };
+
+/* Make an array longer; the place of what comes, or NULL with an error. It doubles, as units come one by one. */
+static unsigned char *
+grow(PyObject *array, Py_ssize_t added)
+{
+    PyByteArrayObject *bytes = (PyByteArrayObject *)array;
+    const Py_ssize_t before = PyByteArray_GET_SIZE(array), after = before + added;
+    if (added == 0)
+        return (unsigned char *)PyByteArray_AS_STRING(array) + before;
+    if (bytes->ob_exports > 0 || after + (bytes->ob_start - bytes->ob_bytes) >= bytes->ob_alloc) {
+        if (PyByteArray_Resize(array, after + (before < 1 << 16 ? before : 0)) < 0)
+            return NULL;
+    }
+    Py_SET_SIZE(bytes, after);
+    bytes->ob_start[after] = 0;
+    return (unsigned char *)PyByteArray_AS_STRING(array) + before;
+}
+
+/* Make an array empty; a small one keeps its memory for what comes next. -1 with an error. */
+static int
+empty(PyObject *array)
+{
+    PyByteArrayObject *bytes = (PyByteArrayObject *)array;
+    if (bytes->ob_exports > 0 || bytes->ob_alloc > SMALL_BUFFER || bytes->ob_start != bytes->ob_bytes)
+        return PyByteArray_Resize(array, 0);
+    if (bytes->ob_alloc > 0) {
+        Py_SET_SIZE(bytes, 0);
+        bytes->ob_start[0] = 0;
+    }
+    return 0;
 }
 
 static long long
@@ -538,42 +616,36 @@ number_at(PyObject *tuple, Py_ssize_t index)
 static long long
 add_unit(PyObject *queue, PyObject *touched, long long position, Py_ssize_t size, PyObject *tags)
 {
-    long long offset = -1;
-    PyObject *staged = PyObject_GetAttr(queue, name_staged), *next = PyObject_GetAttr(queue, name_staged_next);
-    PyObject *after = NULL;
-    if (staged == NULL || next == NULL)
-        goto end;
-    if (!PyByteArray_CheckExact(staged)) {
+    PyObject **staged = slot_of(queue, STAGED), **next = staged == NULL ? NULL : slot_of(queue, STAGED_NEXT);
+    if (next == NULL)
+        return -1;
+    if (!PyByteArray_CheckExact(*staged)) {
         PyErr_SetString(PyExc_TypeError, "a queue has staged units in a bytearray");
-        goto end;
+        return -1;
     }
-    const long long at = PyLong_AsLongLong(next), code = PyLong_AsLongLong(tags);
-    after = PyErr_Occurred() ? NULL : PyLong_FromLongLong(at + 1);
-    const Py_ssize_t length = PyByteArray_GET_SIZE(staged);
-    if (after == NULL || (length == 0 && PyList_Append(touched, queue) < 0) ||
-        PyByteArray_Resize(staged, length + UNIT) < 0)
-        goto end;
-    unsigned char *unit = (unsigned char *)PyByteArray_AS_STRING(staged) + length;
-    put64(unit, (uint64_t)position);
-    put32(unit + 8, (uint32_t)size);
-    put64(unit + 12, (uint64_t)code);
-    if (PyObject_SetAttr(queue, name_staged_next, after) < 0)
-        goto end;
-    offset = at;
-end:
-    Py_XDECREF(staged);
-    Py_XDECREF(next);
-    Py_XDECREF(after);
-    return offset;
+    const long long offset = PyLong_AsLongLong(*next), code = PyLong_AsLongLong(tags);
+    PyObject *after = PyErr_Occurred() ? NULL : PyLong_FromLongLong(offset + 1);
+    if (after == NULL)
+        return -1;
+    unsigned char *unit = NULL;
+    if (PyByteArray_GET_SIZE(*staged) > 0 || PyList_Append(touched, queue) == 0)
+        unit = grow(*staged, UNIT);
+    if (unit != NULL) {
+        put64(unit, (uint64_t)position);
+        put32(unit + 8, (uint32_t)size);
+        put64(unit + 12, (uint64_t)code);
+        set_slot(next, after);
+    }
+    Py_DECREF(after);
+    return unit == NULL ? -1 : offset;
 }
 
 static int
 add_keyed(PyObject *keyed, PyObject *queue, long long position, PyObject *timestamp, PyObject *keys)
 {
-    PyObject *hasher = PyObject_GetAttr(queue, name_hasher), *offset = PyLong_FromLongLong(position);
-    PyObject *entry = hasher == NULL || offset == NULL ? NULL : PyTuple_Pack(4, hasher, offset, timestamp, keys);
+    PyObject **hasher = slot_of(queue, HASHER), *offset = PyLong_FromLongLong(position);
+    PyObject *entry = hasher == NULL || offset == NULL ? NULL : PyTuple_Pack(4, *hasher, offset, timestamp, keys);
     const int failed = entry == NULL || PyList_Append(keyed, entry) < 0;
-    Py_XDECREF(hasher);
     Py_XDECREF(offset);
     Py_XDECREF(entry);
     return failed ? -1 : 0;
@@ -719,41 +791,38 @@ is_awaited(PyObject *awaited, PyObject *queue)
 static Py_ssize_t
 append_staged(PyObject *queue, PyObject *dirty, PyObject *awaited, PyObject *arrived)
 {
-    Py_ssize_t length = -1;
-    PyObject *staged = PyObject_GetAttr(queue, name_staged), *memory = PyObject_GetAttr(queue, name_memory);
-    PyObject *next = PyObject_GetAttr(queue, name_staged_next), *tail = NULL;
-    if (staged == NULL || memory == NULL || next == NULL)
-        goto end;
-    if (PyTuple_CheckExact(memory) && PyTuple_GET_SIZE(memory) == 2)
-        tail = PyTuple_GET_ITEM(memory, 1);
-    if (tail == NULL || !PyByteArray_CheckExact(tail) || !PyByteArray_CheckExact(staged) || tail == staged) {
+    PyObject **memory = slot_of(queue, MEMORY), **staged = memory == NULL ? NULL : slot_of(queue, STAGED);
+    PyObject **next = staged == NULL ? NULL : slot_of(queue, STAGED_NEXT);
+    PyObject **end = next == NULL ? NULL : slot_of(queue, MAX_OFFSET), *tail = NULL;
+    if (end == NULL)
+        return -1;
+    if (PyTuple_CheckExact(*memory) && PyTuple_GET_SIZE(*memory) == 2)
+        tail = PyTuple_GET_ITEM(*memory, 1);
+    if (tail == NULL || !PyByteArray_CheckExact(tail) || !PyByteArray_CheckExact(*staged) || tail == *staged) {
         PyErr_SetString(PyExc_TypeError, "a queue has its units in two bytearrays");
-        goto end;
+        return -1;
     }
-    const Py_ssize_t before = PyByteArray_GET_SIZE(tail), added = PyByteArray_GET_SIZE(staged);
-    if (PyByteArray_Resize(tail, before + added) < 0)
-        goto end;
-    memcpy(PyByteArray_AS_STRING(tail) + before, PyByteArray_AS_STRING(staged), (size_t)added);
-    if (PyObject_SetAttr(queue, name_max_offset, next) < 0 || PyDict_SetDefault(dirty, queue, Py_None) == NULL)
-        goto end;
+    const Py_ssize_t added = PyByteArray_GET_SIZE(*staged);
+    unsigned char *to = grow(tail, added);
+    if (to == NULL)
+        return -1;
+    memcpy(to, PyByteArray_AS_STRING(*staged), (size_t)added);
+    const Py_ssize_t length = PyByteArray_GET_SIZE(tail);
+    set_slot(end, *next);
     const int is_told = is_awaited(awaited, queue);
     if (is_told < 0)
-        goto end;
+        return -1;
     if (is_told) {
-        PyObject *units = PyBytes_FromStringAndSize(PyByteArray_AS_STRING(staged), added);
+        PyObject *units = PyBytes_FromStringAndSize(PyByteArray_AS_STRING(*staged), added);
         PyObject *entry = units == NULL ? NULL : PyTuple_Pack(2, queue, units);
         const int failed = entry == NULL || PyList_Append(arrived, entry) < 0;
         Py_XDECREF(units);
         Py_XDECREF(entry);
         if (failed)
-            goto end;
+            return -1;
     }
-    if (PyByteArray_Resize(staged, 0) == 0)
-        length = before + added;
-end:
-    Py_XDECREF(staged);
-    Py_XDECREF(memory);
-    Py_XDECREF(next);
+    if (empty(*staged) < 0 || PyDict_SetDefault(dirty, queue, Py_None) == NULL)
+        return -1;
     return length;
 }
 

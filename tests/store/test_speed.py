@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -182,3 +183,46 @@ def test_units_of_what_is_no_queue() -> None:
     queue.memory = (0, bytearray(1))
     with memoryview(queue.memory[1]), pytest.raises(BufferError):
         speed.append_units([queue], {}, None, 1)
+
+
+def test_units_of_many_groups_and_sizes(tmp_path: Path) -> None:
+    """Arrays that grow, are emptied, cut from the front and swapped keep their content."""
+    assert speed.append_units is not None
+    queue, expected, random = ConsumeQueue("T", 0, "", IndexKeyHasher("T")), b"", Random(7)
+    for number in range(3000):
+        units = bytes([number & 0xFF]) * (20 * random.choice((1, 1, 1, 2, 5, 40, 900)))
+        queue.staged += units
+        expected += units
+        speed.append_units([queue], {}, (), 1 << 30)
+        assert queue.staged == b""
+        tail = queue.memory[1]
+        assert len(tail) == len(expected)
+        if number % 7 == 0:
+            cut = random.randrange(len(expected))
+            del tail[:cut]
+            expected = expected[cut:]
+        if number % 97 == 0:
+            assert tail == expected
+            queue.memory, expected = (0, bytearray()), b""
+    assert bytes(queue.memory[1]) == expected
+
+
+def test_only_objects_with_these_slots_are_queues() -> None:
+    class Without:
+        def __init__(self) -> None:
+            self.hasher, self.staged, self.staged_next, self.memory, self.max_offset = (None,) * 5
+
+    class Hollow:
+        __slots__ = ("hasher", "max_offset", "memory", "staged", "staged_next", "topic")
+
+    class Derived(ConsumeQueue):
+        __slots__ = ()
+
+    assert speed.append_units is not None
+    for kind in (Without, Hollow, lambda: Derived("T", 0, "", IndexKeyHasher("T"))):
+        with pytest.raises((TypeError, AttributeError)):
+            speed.append_units([kind()], {}, None, 1)
+    queue = ConsumeQueue("T", 0, "", IndexKeyHasher("T"))
+    assert speed.append_units([queue], {}, None, 1) == append_units([queue], {}, None, 1) == ([(queue, b"")], [])
+    queue.staged += bytes(20)
+    assert speed.append_units([queue], {}, None, 1) == ([(queue, bytes(20))], [queue])
