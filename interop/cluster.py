@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -146,9 +146,11 @@ class Servers:
         self.wait_registered(server)
         return server
 
-    def controller(self, version: str = "5.5.0") -> OfficialController:
-        """Start a controller; there are official ones only, since 5.0."""
-        controller: OfficialController = self._start(OfficialController(version, self._folder("c")))
+    def controller(
+        self, version: str = "5.5.0", port: int | None = None, ports: Sequence[int] = ()
+    ) -> OfficialController:
+        """Start a controller, alone or one of a group; there are official ones only, since 5.0."""
+        controller: OfficialController = self._start(OfficialController(version, self._folder("c"), port, ports))
         return controller
 
     def wait_registered(self, broker: Broker) -> None:

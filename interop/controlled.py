@@ -15,6 +15,7 @@ from interop.driver import until
 from interop.replicas import LIVELY
 from interop.server import Broker
 
+CONTROLLER_GET_METADATA_INFO = 1005
 CONTROLLER_GET_SYNC_STATE_DATA = 1006
 NAME = "broker-a"
 QUICK_CLIENT = {"setPollNameServerInterval": 1000, "setHeartbeatBrokerInterval": 1000}
@@ -69,7 +70,7 @@ class Group:
 
     def replicas(self) -> dict[str, Any]:
         """Return what the leading controller tells of the group: `ReplicasInfo`; empty while it tells nothing."""
-        for address in self.controllers.split(";"):
+        for address in filter(None, [self.leading_controller()]) if ";" in self.controllers else [self.controllers]:
             try:
                 header, body = raw.request(address, CONTROLLER_GET_SYNC_STATE_DATA, body=json.dumps([NAME]).encode())
             except (OSError, raw.Closed):
@@ -80,6 +81,28 @@ class Group:
                 if found:
                     return found
         return {}
+
+    def leading_controller(self) -> str:
+        """Return the address of the controller that leads; "" while none says so."""
+        for address in self.controllers.split(";"):
+            try:
+                header, _ = raw.request(address, CONTROLLER_GET_METADATA_INFO)
+            except (OSError, raw.Closed):
+                continue
+            leader = str(header.get("extFields", {}).get("controllerLeaderAddress") or "")
+            if leader and leader in self._reachable():
+                return leader
+        return ""
+
+    def _reachable(self) -> set[str]:
+        reached = set()
+        for address in self.controllers.split(";"):
+            try:
+                raw.Connection(address).socket.close()
+            except OSError:
+                continue
+            reached.add(address)
+        return reached
 
     def in_step(self) -> set[str]:
         """Return the addresses in the sync state set."""

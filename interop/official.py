@@ -6,7 +6,7 @@ with official.name_server("5.5.0", folder / "ns") as ns, official.broker("5.5.0"
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from interop import jvm
@@ -21,13 +21,20 @@ BROKER_OPTIONS = ["-Xms256m", "-Xmx1g", "-Xmn128m", *QUICK_START]
 NAME_SERVER_OPTIONS = ["-Xms64m", "-Xmx256m", *QUICK_START]
 
 
-def controller_properties(folder: Path, port: int) -> dict[str, object]:
-    """Properties of a controller alone in its group, in a file of its own or in that of a name server."""
+def controller_properties(folder: Path, port: int, ports: Sequence[int] = ()) -> dict[str, object]:
+    """Properties of a controller, in a file of its own or in that of a name server.
+
+    Args:
+        folder: where it keeps what it knows.
+        port: its own.
+        ports: those of all controllers of its group; it is alone without.
+    """
+    all_ports = list(ports) or [port]
     return {
         "controllerType": "DLedger",
         "controllerDLegerGroup": "group1",
-        "controllerDLegerPeers": f"n0-127.0.0.1:{port}",
-        "controllerDLegerSelfId": "n0",
+        "controllerDLegerPeers": ";".join(f"n{number}-127.0.0.1:{one}" for number, one in enumerate(all_ports)),
+        "controllerDLegerSelfId": f"n{all_ports.index(port)}",
         "controllerStorePath": folder / "controller",
         "mappedFileSize": 4 << 20,
         "scanNotActiveBrokerInterval": 500,
@@ -80,13 +87,14 @@ class OfficialController(Server):
 
     ready = CONTROLLER_READY
 
-    def __init__(self, version: str, folder: Path, port: int | None = None) -> None:
+    def __init__(self, version: str, folder: Path, port: int | None = None, ports: Sequence[int] = ()) -> None:
         super().__init__(folder, port or free_port())
         self.version = version
+        self.ports = ports
 
     def launch(self) -> Process:
         home = jvm.java_home_folder(self.folder / "home")
-        properties = {"rocketmqHome": home, **controller_properties(self.folder, self.port)}
+        properties = {"rocketmqHome": home, **controller_properties(self.folder, self.port, self.ports)}
         file = write_properties(self.folder / "controller.conf", properties)
         argv = jvm.command(
             classpath(self.version), "org.apache.rocketmq.controller.ControllerStartup", "-c", str(file),

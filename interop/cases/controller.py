@@ -226,6 +226,37 @@ def read_all(group: Group, api: Api, topic: str, sent: list[str]) -> None:
 
 
 @case(
+    "controller/9",
+    "of three controllers the one that leads dies: brokers go by the next one, which replaces a dead master",
+    source="ReplicasManager.schedulingSyncControllerMetadata, DLedgerController 5.5.0",
+)
+@pytest.mark.long
+def test_three_controllers(api: Api, servers: Servers, official_version: str) -> None:
+    if official_version < "5":
+        pytest.skip("there is no such mode before 5.0")
+    ports = [free_port() for _ in range(3)]
+    controllers = [servers.controller(port=port, ports=ports) for port in ports]
+    addresses = ";".join(controller.address for controller in controllers)
+    group = group_of(servers, "tested-tested", controller=addresses)
+    topic = group.topic(api)
+    producer = api.producer(group.name_servers, set=QUICK_CLIENT)
+    sent = send_some(producer, topic, "before")
+    leader = group.leading_controller()
+    next(controller for controller in controllers if controller.address == leader).kill()
+    expect(until(lambda: group.leading_controller() not in ("", leader), 60), True, "another controller leads")
+    first = group.wait_master()
+    group.wait_in_step(*group.brokers)
+    first.kill()
+    second = group.wait_master(but=first, timeout_s=120)
+    expect(until(lambda: can_send(producer, topic), 60), True, "sends with the new master")
+    sent += send_some(producer, topic, "after")
+    first.start()
+    group.wait_in_step(*group.brokers, timeout_s=120)
+    read_all(group, api, topic, sent)
+    expect_same_logs(second, first, wait_caught_up(second, first))
+
+
+@case(
     "controller/8",
     "a master that stands still (SIGSTOP) and goes on finds that it is a slave, cuts what it alone has and follows",
     source="DefaultBrokerHeartbeatManager, AutoSwitchHAClient 5.5.0",
