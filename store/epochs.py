@@ -203,10 +203,6 @@ class EpochFile:
         kept = [entry for entry, end in zip(self.entries, ends, strict=False) if end is None or end >= offset]
         self._replace(kept)
 
-    def clear(self) -> None:
-        """The log is empty and may begin anywhere. Raises `StoreError`."""
-        self._replace(())
-
     def _replace(self, entries: Iterable[Epoch]) -> None:
         entries = tuple(entries)
         if entries == self.entries:

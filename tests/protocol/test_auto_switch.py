@@ -462,6 +462,28 @@ def test_a_master_whose_machine_went_down_and_is_back_at_once_has_slaves_cut_wha
     assert pair.nodes[2].log() == node.log()
 
 
+def test_a_slave_that_got_no_message_knows_the_epoch_it_was_in_sync_in(pair: Pair) -> None:
+    """Found by the simulation, seed 316: elected without it, its log would have nothing in common with the old one."""
+    pair.grants = True
+    pair.lead(1)
+    pair.follow(2, 1)
+    pair.run(2)
+    assert pair.nodes[1].auto.sync_state_set == {1, 2}
+    assert pair.nodes[2].auto.epochs.entries == ((1, 0),)
+    pair.nodes[2].kill()
+    pair.send(count=40)
+    pair.nodes[1].kill()
+    pair.nodes[2].begin()
+    pair.lead(2, epoch=2)
+    pair.send(2, count=3)
+    pair.nodes[2].auto.check_sync_state_set()
+    pair.nodes[1].begin()
+    pair.follow(1, 2, epoch=2)
+    pair.run(3)
+    assert pair.nodes[1].log() == pair.nodes[2].log()
+    assert pair.nodes[1].auto.epochs.entries == ((1, 0), (2, 0))
+
+
 def test_a_log_from_before_there_was_a_controller_is_sent_whole(pair: Pair) -> None:
     node = pair.nodes[1]
     node.store.set_slave(False)
