@@ -67,10 +67,10 @@ def check_order(entries: Sequence[Epoch]) -> None:
 
 
 def consistent_point(ours: Sequence[Epoch], our_end: int, theirs: Sequence[Epoch], their_end: int) -> int | None:
-    """Up to where two logs are the same; None when no epoch is in both.
+    """Up to where two logs are the same; None when no epoch is in both, or the other one's begin behind that point.
 
     Of an epoch that begins elsewhere in the other log only what is before it counts: its master went down and came
-    back in it with a shorter log. Java looks at the epoch before instead, which need not be there.
+    back in it with a shorter log. Java looks at the epoch before instead, which is the same where there is one.
 
     Args:
         our_end: the end of our log.
@@ -82,7 +82,11 @@ def consistent_point(ours: Sequence[Epoch], our_end: int, theirs: Sequence[Epoch
     for entry, end in reversed(list(zip(ours, _ends(ours, our_end), strict=True))):
         if entry.epoch in known:
             their_start, their_stretch_end = known[entry.epoch]
-            return min(end, their_stretch_end) if entry.start == their_start else min(entry.start, their_start)
+            if entry.start == their_start:
+                return min(end, their_stretch_end)
+            point = min(entry.start, their_start)
+            # Nobody could send what is behind the point, of no known epoch: nothing must be cut for that.
+            return point if theirs[0].start <= point else None
     return None
 
 
