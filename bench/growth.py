@@ -45,8 +45,8 @@ def make_topic(port: int, topic: str, queues: int) -> None:
         raise SystemExit(f"growth: {answer}")
 
 
-def cost(side: Ours, topic: str, queues: int = 4) -> float:
-    """CPU microseconds of the broker per message: the median of some rounds."""
+def cost(side: Ours, topic: str, queues: int = 4) -> tuple[float, float]:
+    """CPU microseconds of the broker per message, and messages a second: the medians of some rounds."""
     seen = [
         raw(side, topic, warm_s=1.0, measured_s=2.0, queues=queues, connections=4, inflight=64) for _ in range(ROUNDS)
     ]
@@ -55,7 +55,8 @@ def cost(side: Ours, topic: str, queues: int = 4) -> float:
         print(f"{topic}: refused {failed}", flush=True)
     if any(sum(one.failed.values()) > one.messages * FAILED_MAX for one in seen):
         raise SystemExit(f"growth: {topic}: too many were refused")
-    return sorted(one.cpu_s_per_million or 0.0 for one in seen)[ROUNDS // 2]
+    micros = sorted(one.cpu_s_per_million or 0.0 for one in seen)[ROUNDS // 2]
+    return micros, sorted(one.per_second for one in seen)[ROUNDS // 2]
 
 
 @contextmanager
@@ -80,10 +81,17 @@ def open_connections(port: int, count: int) -> Iterator[list[socket.socket]]:
             connection.close()
 
 
-def say(what: str, amount: int, micros: float, first: float) -> float:
-    """Print a line; give what the next ones are compared with."""
+def say(what: str, amount: int, seen: tuple[float, float], first: float) -> float:
+    """Print a line; give what the next ones are compared with.
+
+    What is done each second whatever the load, as writing the units of queues, is divided by fewer messages where other
+    work takes the processor: ratios of different rates do not compare.
+    """
+    micros, rate = seen
     first = first or micros
-    print(f"{what:<12} {amount:>12,}   {micros:6.2f} us/message   {micros / first:5.2f} x", flush=True)
+    print(
+        f"{what:<12} {amount:>12,}   {micros:6.2f} us/message   {micros / first:5.2f} x   {rate:>9,.0f}/s", flush=True
+    )
     return first
 
 
