@@ -21,7 +21,7 @@ BY_CONF = {"config_black_list", "config_store_path"}
 # read, but what it promises is not done yet
 NOT_YET: dict[str, str] = {}
 # words of other things too, or a key whose other object is the one that is read
-AMBIGUOUS = {("AuthConfig", "cluster_name"), ("BrokerConfig", "listen_port")}
+AMBIGUOUS = {("AuthConfig", "cluster_name"), ("BrokerConfig", "listen_port"), ("MessageStoreConfig", "store_type")}
 
 GROUPS = dict.fromkeys((*BrokerOptions.GROUPS, *NamesrvOptions.GROUPS))
 
