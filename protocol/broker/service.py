@@ -160,9 +160,9 @@ class Broker:
     async def stop(self) -> None:
         """Stop accepting, answer what is in hand, write everything down, and leave the name servers."""
         await self._server.stop_listening()
-        self.parts.members.stop()
         if self._link is not None:
             await self._link.stop()
+        self.parts.members.stop()
         for escape in self._escapes:
             await escape.stop()
         await self.parts.registration.stop()
