@@ -285,9 +285,11 @@ class IndexFile:
             self._table.all_changed()
         self._header_dirty = True
 
-    def release(self) -> None:
-        """No entry comes any more and all is written: the slot table need not stay in memory."""
-        self._table = None
+    def release(self) -> bool:
+        """No entry comes any more: let go of the slot table, unless some of it is not written; tell whether."""
+        if not self._header_dirty:
+            self._table = None
+        return self._table is None
 
     # -- reading -------------------------------------------------------------------------------------------------
 

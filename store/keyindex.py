@@ -191,11 +191,13 @@ class KeyIndex:
         return write
 
     def written(self) -> None:
-        """The job is done; the slot tables of full files are not needed in memory any more."""
+        """The job is done; the slot tables of full files are not needed in memory any more.
+
+        A file that became full meanwhile has slots that the job did not write: it waits for the next one.
+        """
         for file in self._writing:
-            if file is not self.files[-1] and file in self._full:
+            if file in self._full and file.release():
                 self._full.remove(file)
-                file.release()
         self._writing.clear()
 
     def write_failed(self) -> None:

@@ -54,6 +54,24 @@ def test_the_official_layout(tmp_path: Path) -> None:
     assert entries[2] == (IndexKeyHasher("T").index_hash("b"), second.physical_offset, 2, 0)
 
 
+def test_a_file_that_becomes_full_while_it_is_written_keeps_all_its_keys(tmp_path: Path) -> None:
+    """The job of a checkpoint writes what was there at its plan; what came meanwhile is for the next one."""
+    with opened(tmp_path) as store:
+        put(store, b"0", properties={"KEYS": "K0"})
+        store.commit()
+        job = store.checkpoint_plan(at_once=True)
+        assert job is not None
+        for number in range(1, 80):
+            put(store, b"%d" % number, properties={"KEYS": f"K{number}"})
+            store.commit()
+        store.tick_consume_queues()
+        store.checkpointed(job())
+        assert len(store.index.files if store.index else []) == 2
+    with opened(tmp_path) as store:
+        for number in range(80):
+            assert found(store, f"K{number}") == [b"%d" % number]
+
+
 def test_messages_are_found_by_each_key_over_several_files(tmp_path: Path) -> None:
     with opened(tmp_path, mapped_file_size_commit_log=1 << 20) as store:
         for number in range(300):

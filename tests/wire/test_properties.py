@@ -30,7 +30,7 @@ def short(properties: bytes) -> tuple[str | None, list[str]]:
         (b"UNIQ_KEY\x01U", (None, ["U"])),
         (b"UNIQ_KEY\x01\x02WAIT\x01true\x02", (None, [])),
         (b"UNIQ_KEY\x01U\x02WAIT\x01false\x02", (None, ["U"])),
-        (b"UNIQ_KEY\x01U\x02WAIT\x01true\x02TAGS\x01A\x02KEYS\x01a b\x02", ("A", ["U", "a", "b"])),
+        (b"UNIQ_KEY\x01U\x02WAIT\x01true\x02TAGS\x01A\x02KEYS\x01a b\x02", ("A", ["U", "a", "b", "T#A"])),
         (b"UNIQ_KEY\x01U\x01V\x02", (None, ["U\x01V"])),
         (b"UNIQ_KEY\x01\xff\x02", (None, ["\ufffd"])),
         (b"KEYS\x01a  b \x02", (None, ["a", "b"])),
