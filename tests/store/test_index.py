@@ -59,6 +59,7 @@ def test_a_file_that_becomes_full_while_it_is_written_keeps_all_its_keys(tmp_pat
     with opened(tmp_path) as store:
         put(store, b"0", properties={"KEYS": "K0"})
         store.commit()
+        store.tick_consume_queues()
         job = store.checkpoint_plan(at_once=True)
         assert job is not None
         for number in range(1, 80):
