@@ -33,6 +33,11 @@ def free_ports() -> int:
     raise AssertionError("no free ports")
 
 
+def hear_interrupts() -> None:
+    """Ctrl-C has to be heard also where these tests run in the background of a shell, which ignores it for them."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize(
     ("folder", "brokers"),
     [
@@ -58,6 +63,7 @@ def test_a_deployment_comes_up_and_ends(folder: str, brokers: set[tuple[str, str
             stdout=out,
             stderr=out,
             start_new_session=True,
+            preexec_fn=hear_interrupts,
         )
     try:
         deadline = time.monotonic() + 60
