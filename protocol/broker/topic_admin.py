@@ -96,8 +96,6 @@ class TopicAdminHandlers:
     @handles(UpdateAndCreateTopic)
     def update(self, request: Request, header: UpdateAndCreateTopic) -> Result:
         """Make or change one topic."""
-        if header.topic_filter_type not in _FILTER_TYPES:
-            raise RequestError(f"topicFilterType = [{header.topic_filter_type}] value invalid")
         config = TopicConfig(
             topic_name=header.topic,
             read_queue_nums=header.read_queue_nums,
@@ -151,6 +149,8 @@ class TopicAdminHandlers:
         return self._topics.settled().addCallback(lambda _: Reply())
 
     def _check(self, config: TopicConfig) -> None:
+        if config.topic_filter_type not in _FILTER_TYPES:
+            raise RequestError(f"topicFilterType = [{config.topic_filter_type}] value invalid")
         fault = names.topic_fault(config.topic_name)
         if fault:
             raise RequestError(fault, ResponseCode.INVALID_PARAMETER)
@@ -180,7 +180,7 @@ class TopicAdminHandlers:
             self._offsets.remove_topic(each)
             self._store.destroy_topic(each)
             self._stats.forget_topic(each)
-        return self._topics.saved().addCallback(lambda _: Reply())
+        return self._static.saved().addCallback(lambda _: self._topics.saved()).addCallback(lambda _: Reply())
 
     @handles(GetAllTopicConfig)
     def all(self, request: Request, header: GetAllTopicConfig) -> Result:

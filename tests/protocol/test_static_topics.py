@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from protocol.fakes import BrokerWorld
+from protocol.fakes import BrokerWorld, ManualThread
 from protocol.test_pull import COMMIT, SUBSCRIPTION, SUSPEND
 from protocol.test_pull import pull as plain_pull
 from protocol.wiring import sent
@@ -188,6 +188,29 @@ def test_mappings_that_are_refused(pair: Pair) -> None:
     assert pair.worlds["broker-a"].parts.topics.data_version is version
     assert pair.put("broker-a", {}).code == 0, "queues that are left out stay"
     assert pair.worlds["broker-a"].parts.static_topics.table.table["S"].hosted_queues.keys() == {0}
+
+
+def test_a_filter_type_that_does_not_exist_is_refused(pair: Pair) -> None:
+    """As with ordinary topics; other brokers and tools could not read the table."""
+    header = UpdateAndCreateStaticTopic(
+        topic="S", default_topic="TBW102", read_queue_nums=2, write_queue_nums=2, perm=6, topic_filter_type="ODD"
+    )
+    answer = pair.ask("broker-a", header, TopicQueueMappingDetail(topic="S", bname="broker-a").encode())
+    assert (answer.code, answer.remark) == (ResponseCode.SYSTEM_ERROR, "topicFilterType = [ODD] value invalid")
+    assert pair.worlds["broker-a"].parts.topics.get("S") is None
+
+
+def test_a_deletion_is_answered_once_the_mapping_is_gone_from_disk(pair: Pair) -> None:
+    """It would come back with the next start."""
+    assert pair.put("broker-a", {0: [item(0, "broker-a")]}).code == 0
+    world, thread = pair.worlds["broker-a"], ManualThread()
+    world.parts.static_topics.table._writer._run_in_thread = thread
+    peer = world.peer()
+    peer.send(DeleteTopicInBroker(topic="S"))
+    assert sent(peer.wire) == []
+    thread.run_one()
+    (answer,) = sent(peer.wire)
+    assert answer.code == 0
 
 
 def test_who_does_not_lead_a_queue_refuses(pair: Pair) -> None:
