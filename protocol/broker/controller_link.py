@@ -1,7 +1,7 @@
 """A broker and the controllers: it asks for a number, registers, gives signs of life, and takes the role they decide.
 
 Once it is registered the leader's word is taken as it comes, by answers and by notices: a newer master epoch changes
-the role, the same one the set of replicas in sync.
+the role, the same one the set of replicas in sync or the address of the master.
 What it must not do: change the role for an epoch that is not newer, or two roles at once; end for any answer, since
 controllers may be away for long: a master stays one meanwhile.
 
@@ -134,6 +134,7 @@ class ControllerLink:
         self._log_end = log_end
         self._clock = clock
         self.epoch = 0
+        self._followed: str | None = None  # the address of the master; None when that is this broker
         self._jobs: dict[str, Deferred[None]] = {}
         self._loops: list[LoopingCall] = []
         self._started: Deferred[None] = Deferred()
@@ -226,6 +227,8 @@ class ControllerLink:
                 await self._change(broker_id, told.master_address, told)
             elif told.epoch == self.epoch and told.master_id == broker_id:
                 self._auto.set_sync_state_set(told.set_epoch, told.members)
+            elif told.epoch == self.epoch and self._followed not in (None, told.master_address):
+                await self._change(broker_id, told.master_address, told)  # it came back at once, in another place
         finally:
             self._switch.lock.release()
 
@@ -234,8 +237,10 @@ class ControllerLink:
         try:
             if told.master_id == broker_id:
                 await self._switch.become_master(broker_id, told.epoch, told.set_epoch, told.members)
+                self._followed = None
             else:
                 await self._switch.become_slave(broker_id, master_address, told.epoch)
+                self._followed = master_address
         except BaseException:
             self.epoch = before
             raise

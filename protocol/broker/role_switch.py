@@ -35,6 +35,8 @@ MASTER_ID = 0
 ASK_TIMEOUT_MS = 3000
 ASK_PAUSE_S = 0.5
 """Between two questions to a master where it serves slaves: it may not know yet that it is one."""
+ASK_AGAIN_S = 5.0
+"""After so long a master that is not connected where it said to be is asked again: it may have moved."""
 
 
 class RoleSwitch:
@@ -153,27 +155,36 @@ class RoleSwitch:
         asking.addBoth(ended)
 
     async def _find_ha_address(self, broker_id: int, master: str, epoch: int) -> None:
-        """Ask the master itself; Java waits for a name server to know, which may tell of the one before."""
+        """Ask the master itself; Java waits for a name server to know, which may tell of the one before.
+
+        Goes on until it is cancelled: a master may come back in its epoch with another port.
+        """
         parts = self._parts
         said = ""
         while True:
-            problem = "it does not serve slaves yet"
+            problem, pause_s = "it does not serve slaves yet", ASK_PAUSE_S
             try:
                 answer = await parts.client.call(master, ExchangeBrokerHaInfo(), timeout_ms=ASK_TIMEOUT_MS)
                 if answer.code == ResponseCode.SUCCESS:
                     address = answer.header(ExchangeBrokerHaInfoReply).master_ha_address
                     if address:
                         await self._connect(broker_id, address, epoch)
-                        return
+                        problem, pause_s = "", ASK_AGAIN_S
                 else:
                     problem = f"{answer.code} {answer.remark}"
             except (PeerError, WireError) as cause:
                 problem = str(cause)
             if problem != said:
                 said = problem
-                _log.info("master {master}: {problem}", master=master, problem=problem)
-            pause: Deferred[Any] = deferLater(parts.reactor, ASK_PAUSE_S, lambda: None)
-            await pause
+                if problem:
+                    _log.info("master {master}: {problem}", master=master, problem=problem)
+            await self._pause(pause_s)
+            while self._auto.connected:
+                await self._pause(ASK_AGAIN_S)
+
+    async def _pause(self, seconds: float) -> None:
+        pause: Deferred[Any] = deferLater(self._parts.reactor, seconds, lambda: None)
+        await pause
 
     async def _connect(self, broker_id: int, ha_address: str, epoch: int) -> None:
         await self.lock.acquire()  # whoever has it cancels this when it changes the role

@@ -237,6 +237,16 @@ def test_a_notice_changes_the_role_at_once(world: World) -> None:
     assert world.switch.done[-1] == ("slave", 1, OTHER, 2), "an older notice changes nothing"
 
 
+def test_a_master_that_came_back_in_its_epoch_at_another_address_is_followed(world: World) -> None:
+    world.other(1)
+    world.controller.make_master(1)
+    world.start()
+    assert world.switch.done == [("slave", 2, OTHER, 1)]
+    world.controller.ids[1] = ("10.0.0.7:10911", "code")
+    world.pass_s(10)
+    assert world.switch.done == [("slave", 2, OTHER, 1), ("slave", 2, "10.0.0.7:10911", 1)], "once"
+
+
 def test_without_a_notice_the_next_look_finds_out(world: World) -> None:
     world.start()
     world.other()

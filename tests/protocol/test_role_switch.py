@@ -39,6 +39,7 @@ class Auto:
         self._real = real
         self.done: list[tuple[Any, ...]] = []
         self.fails: StoreError | None = None
+        self.connected = False
         self.on_truncated: list[Callable[[int], None]] = []
 
     async def become_master(self, broker_id: int, epoch: int, set_epoch: int, members: frozenset[int]) -> None:
@@ -49,6 +50,7 @@ class Auto:
 
     async def become_slave(self, broker_id: int, ha_address: str | None, epoch: int) -> None:
         self.done.append(("slave", broker_id, ha_address, epoch))
+        self.connected = ha_address is not None
         await self._real.become_slave(broker_id, None, epoch)
 
 
@@ -182,6 +184,22 @@ def test_a_slave_asks_its_master_where_it_serves_slaves(world: World) -> None:
     assert world.others[OTHER].asked == asked
     assert world.shown() == {1: "127.0.0.1:10911"}
     assert world.parts.replication.master == OTHER
+
+
+def test_a_master_that_came_back_with_another_port_is_asked_again(world: World) -> None:
+    world.others[OTHER].ha_address = "10.0.0.2:10912"
+    world.slave(OTHER, 3)
+    asked = world.others[OTHER].asked
+    world.pass_s(20)
+    assert world.others[OTHER].asked == asked, "it is connected"
+    world.auto.connected = False
+    world.pass_s(5)
+    assert world.others[OTHER].asked > asked
+    assert world.auto.done[-1] == ("slave", 1, "10.0.0.2:10912", 3), "a new connection to the same one is not his"
+    changes = len(world.auto.done)
+    world.others[OTHER].ha_address = "10.0.0.2:20912"
+    world.pass_s(5)
+    assert world.auto.done[changes:] == [("slave", 1, "10.0.0.2:20912", 3)]
 
 
 def test_a_master_becomes_a_slave_and_a_master_again(world: World) -> None:
