@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from zlib import crc32
 
-from .errors import FlushFailed
+from .errors import FlushFailed, StoreError
 from .files import Files, save_page, sync_path, write_all
 
 CHECKPOINT_BYTES = 4096
@@ -132,7 +132,8 @@ def flush_job(
         pages: of the wheel, by their positions.
 
     Returns:
-        The job; it gives the checkpoint, or raises `FlushFailed`.
+        The job; it gives the checkpoint, or raises `FlushFailed`: nobody knows what of the log is on disk; or another
+        `StoreError`: what could not be written can be written again.
     """
     paths, pages = list(paths), list(pages)
 
@@ -140,6 +141,9 @@ def flush_job(
         try:
             for path in paths:
                 sync_path(files, path)
+        except OSError as error:
+            raise FlushFailed(f"the timer's log cannot be synced: {error}", file=wheel_path) from error
+        try:
             if pages:
                 fd = files.open(wheel_path)
                 try:
@@ -150,7 +154,7 @@ def flush_job(
                     files.close(fd)
             save_timer_checkpoint(files, checkpoint_path, checkpoint)
         except OSError as error:
-            raise FlushFailed(f"the timer cannot be flushed: {error}", file=wheel_path) from error
+            raise StoreError(f"the timer cannot be flushed: {error}", file=wheel_path) from error
         return checkpoint
 
     return run

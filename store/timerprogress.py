@@ -11,8 +11,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 
-class DeliveredElsewhere(NamedTuple):
-    """What another broker has delivered."""
+class Delivered(NamedTuple):
+    """What one broker has delivered."""
 
     queue_offset: int = 0
     """It took the messages before this offset of the timer's queue."""
@@ -23,6 +23,29 @@ class DeliveredElsewhere(NamedTuple):
         """Whether it has delivered a message of the queue that belongs in a slot."""
         return queue_offset < self.queue_offset and slot_ms < self.read_ms
 
-    def joined(self, other: DeliveredElsewhere) -> DeliveredElsewhere:
-        """The further of two, as neither falls back."""
-        return DeliveredElsewhere(max(self.queue_offset, other.queue_offset), max(self.read_ms, other.read_ms))
+
+class DeliveredElsewhere:
+    """What other brokers have delivered, one after the other; none of them has what lies between two of them.
+
+    Args:
+        by: What is known of each.
+    """
+
+    def __init__(self, *by: Delivered) -> None:
+        self._by = by
+
+    def has(self, queue_offset: int, slot_ms: int) -> bool:
+        """Whether one of them has delivered a message."""
+        return any(each.has(queue_offset, slot_ms) for each in self._by)
+
+    def joined(self, other: Delivered) -> DeliveredElsewhere:
+        """With what one more has delivered, or the same one by now."""
+        if any(each.queue_offset >= other.queue_offset and each.read_ms >= other.read_ms for each in self._by):
+            return self
+        kept = (each for each in self._by if each.queue_offset > other.queue_offset or each.read_ms > other.read_ms)
+        return DeliveredElsewhere(*kept, other)
+
+    @property
+    def furthest(self) -> Delivered:
+        """The one that has taken most of the queue."""
+        return max(self._by, default=Delivered())

@@ -67,19 +67,30 @@ class TimerRecovery:
         # An official wheel may be a flush older than its log says, and that by one file at most.
         start = checkpoint.log_end if checkpoint.complete else max(checkpoint.log_end - log.file_size, 0)
         start -= 0 if checkpoint.complete else start % log.file_size
-        newest = self._newest()
-        if newest is not None and newest.physical_offset >= queue.log_end:
-            start = log.begin  # the commit log was cut
         last: Unit | None = None
         slots: dict[int, list[int]] = {}
-        for position, unit in log.recover(start, lambda unit: unit.size > 0 and unit.physical_offset < queue.log_end):
-            self._revise(slots, position, unit)
+        was_cut = False
+
+        def fits(unit: Unit) -> bool:
+            nonlocal was_cut
+            was_cut = was_cut or (unit.size > 0 and unit.physical_offset >= queue.log_end)
+            return unit.size > 0 and unit.physical_offset < queue.log_end
+
+        for position, unit in log.recover(start, fits):
+            self._revise(slots, position, unit, anew=False)
             last = unit
+        if last is None:
+            last = self._last()
+        if was_cut or (last is not None and not fits(last)):
+            # The commit log was cut: slots are counted anew, and those that lost all go in `repair_lost`.
+            slots.clear()
+            last = None
+            for position, unit in log.recover(log.begin, fits):
+                self._revise(slots, position, unit, anew=True)
+                last = unit
         for due_ms, (first, last_position, messages, _) in slots.items():
             wheel.put(due_ms, first, last_position, messages)
         complete = checkpoint.complete and log.end >= checkpoint.log_end
-        if last is None:
-            last = self._newest()
         offset = _UNKNOWN
         if last is not None:
             found = queue.queue_offset_of(last.physical_offset, last.size)
@@ -88,7 +99,7 @@ class TimerRecovery:
             offset = max(offset, checkpoint.queue_offset)
         return min(max(offset, queue.min_offset), queue.max_offset)
 
-    def _newest(self) -> Unit | None:
+    def _last(self) -> Unit | None:
         log = self._log
         if log.end <= log.begin:
             return None
@@ -98,19 +109,22 @@ class TimerRecovery:
         finally:
             reader.close()
 
-    def _revise(self, slots: dict[int, list[int]], position: int, unit: Unit) -> None:
+    def _revise(self, slots: dict[int, list[int]], position: int, unit: Unit, *, anew: bool) -> None:
         """Have a slot know a unit of the log that may have been written after it.
 
         Args:
             slots: by time: first and last position, messages, and the last position that the wheel knew.
             position, unit: of the log, in ascending order.
+            anew: Whether what the wheel knew does not count.
         """
         due_ms = self._wheel.floor(unit.due_ms)
         entry = slots.get(due_ms)
         if entry is None:
             slot = self._wheel.slot(due_ms)
             entry = (
-                [position, position, 0, BLANK] if slot is None else [slot.first, slot.last, slot.messages, slot.last]
+                [position, position, 0, BLANK]
+                if slot is None or anew
+                else [slot.first, slot.last, slot.messages, slot.last]
             )
             slots[due_ms] = entry
         entry[1] = position

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 from array import array
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -22,10 +22,12 @@ from .fdpool import ColdReader
 from .files import Files, RealFiles, remove_file
 from .timercheckpoint import TimerCheckpoint, flush_job, load_timer_checkpoint
 from .timerlog import MAGIC_DEFAULT, MAGIC_DELETE, MAGIC_ROLL, TimerLog, Unit, deletes
-from .timerprogress import DeliveredElsewhere
+from .timerprogress import Delivered, DeliveredElsewhere
 from .timerrecovery import QueueState, TimerRecovery
 from .timerwheel import BLANK, SLOTS_PER_TURN, Slot, TimerWheel
 
+_MANY_SLOTS = 20_000
+"""More than these are looked for in the pages that are in use."""
 _BLANK_SLOTS = 60
 """So many slots less than a turn may be delivered late, so that reading never meets writing."""
 
@@ -96,6 +98,7 @@ class TimerStore:
         self._flushing: list[tuple[int, bytes]] | None = None
         self._delivered = False
         """Since the last flush, here or elsewhere."""
+        self._lost = False
 
     # -- opening and closing -------------------------------------------------------------------------------------
 
@@ -133,7 +136,7 @@ class TimerStore:
         self.read_ms = max(checkpoint.read_ms, oldest) if looks_back else now_floor
         if self.follows:
             self.write_ms = self.read_ms
-        self.elsewhere = DeliveredElsewhere(checkpoint.master_queue_offset, checkpoint.read_ms)
+        self.elsewhere = DeliveredElsewhere(Delivered(checkpoint.master_queue_offset, checkpoint.read_ms))
         recovery.repair_lost(self.read_ms)
         self.pending = sum(slot.messages for slot in wheel.slots_from(self.read_ms))
 
@@ -148,8 +151,8 @@ class TimerStore:
         """Take how far another broker has delivered. A follower passes the slots; others look at each message."""
         read_ms = self.wheel.floor(by.read_ms)
         before = self.elsewhere
-        self.elsewhere = before.joined(DeliveredElsewhere(by.master_queue_offset, read_ms))
-        if self.elsewhere.queue_offset > before.queue_offset or not self.follows:
+        self.elsewhere = before.joined(Delivered(by.master_queue_offset, read_ms))
+        if self.elsewhere.furthest.queue_offset > before.furthest.queue_offset or not self.follows:
             self._delivered = True
         self.checkpoint = replace(
             self.checkpoint,
@@ -158,10 +161,17 @@ class TimerStore:
             version_counter=by.version_counter,
         )
         if self.follows and read_ms > self.read_ms:
-            passed = [slot.messages for slot in self.wheel.slots_from(self.read_ms) if slot.time_ms < read_ms]
+            passed = [slot.messages for slot in self._slots_until(read_ms)]
             self.pending -= sum(passed)
             self._delivered = self._delivered or bool(passed)
             self.read_ms = self.write_ms = read_ms
+
+    def _slots_until(self, time_ms: int) -> Iterator[Slot]:
+        wheel, step = self.wheel, self.precision_ms
+        if (time_ms - self.read_ms) // step > _MANY_SLOTS:
+            return (slot for slot in wheel.slots_from(self.read_ms) if slot.time_ms < time_ms)
+        found = (wheel.slot(at) for at in range(self.read_ms, time_ms, step))
+        return (slot for slot in found if slot is not None)
 
     def lead(self, now_ms: int) -> None:
         """Deliver from now on."""
@@ -305,7 +315,7 @@ class TimerStore:
 
     def current(self) -> TimerCheckpoint:
         """How far it has come, on disk or not."""
-        read_ms, other = self.read_ms, self.elsewhere
+        read_ms, other = self.read_ms, self.elsewhere.furthest
         if self.queue_offset < other.queue_offset:
             # What is not taken yet is told apart by the other's time, also after a crash.
             read_ms = min(read_ms, other.read_ms)
@@ -322,7 +332,7 @@ class TimerStore:
         All that was delivered up to here must be durable in the commit log. Pass what it returns to `flushed`, or
         call `flush_failed`.
         """
-        if self._flushing is not None:
+        if self._flushing is not None or self._lost:
             return None
         old = self.checkpoint
         new = replace(self.current(), log_end=self.log.end, complete=True, precision_ms=self.precision_ms)
@@ -338,8 +348,14 @@ class TimerStore:
         self._flushing = None
         self.checkpoint = checkpoint
 
-    def flush_failed(self) -> None:
-        """A flush failed; the next one tries all of it again."""
+    def flush_failed(self, *, lost: bool = False) -> None:
+        """A flush failed; the next one tries all of it again.
+
+        Args:
+            lost: Whether a sync failed, after which nobody knows what is on disk: there is no other one, and the next
+                start takes from the queue what the last checkpoint does not have.
+        """
+        self._lost = lost
         pages, self._flushing = self._flushing, None
         self.wheel.not_written(pages or [])
         self._delivered = True

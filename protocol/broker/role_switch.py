@@ -115,6 +115,8 @@ class RoleSwitch:
 
     def _same_up_to(self, end: int) -> None:
         """The log goes on from here as the master's does: what the timer took from behind it is not there any more."""
+        if self._parts.timers is not None:
+            self._parts.timers.log_was_cut()  # now, as the log grows on meanwhile
         done = Deferred.fromCoroutine(self._take_timers_anew())
         done.addErrback(lambda failure: _log.failure("timer messages of a log that was cut at {end}", failure, end=end))
 

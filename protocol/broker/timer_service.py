@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from rmqd.store.errors import StoreError
+from rmqd.store.errors import FlushFailed, StoreError
 from rmqd.store.timerrecovery import QueueState
 from rmqd.store.timerstore import TimerStore
 from rmqwire.codes import ResponseCode
@@ -92,6 +92,7 @@ class TimerService:
         self._wait_until_s = 0.0
         self._problem = ""
         """As it was logged last."""
+        self._cut_at: tuple[int, int] | None = None
         self._sampled = (0.0, 0, 0)
         self._rates = (0.0, 0.0)
 
@@ -106,17 +107,12 @@ class TimerService:
         Raises:
             StoreError: The files cannot be used.
         """
-        store = self._store
+        log_end, queue_end = self._ends()
+        first = min(self._store.min_offset(TIMER_TOPIC, 0), queue_end)
         self.files.open(
-            self._wall_clock_ms(),
-            QueueState(
-                store.min_offset(TIMER_TOPIC, 0),
-                store.max_offset(TIMER_TOPIC, 0),
-                store.max_physical_offset,
-                self._queue_offset_of,
-            ),
-            follows=not leads,
+            self._wall_clock_ms(), QueueState(first, queue_end, log_end, self._queue_offset_of), follows=not leads
         )
+        self._cut_at = None
         self._opened = self.running = True
         _log.info(
             "timer: {count} messages wait; queue from {offset}, slots from {read_ms}",
@@ -124,6 +120,18 @@ class TimerService:
             offset=self.files.queue_offset,
             read_ms=self.files.read_ms,
         )
+
+    def _ends(self) -> tuple[int, int]:
+        """Where log and queue end, or ended when the log was cut."""
+        now = self._store.max_physical_offset, self._store.max_offset(TIMER_TOPIC, 0)
+        return now if self._cut_at is None else (min(now[0], self._cut_at[0]), min(now[1], self._cut_at[1]))
+
+    def log_was_cut(self) -> None:
+        """What was taken from behind the end of the log is no more; `follow` has to be called before long.
+
+        What comes behind this end meanwhile is taken then.
+        """
+        self._cut_at = self._ends()
 
     def _queue_offset_of(self, position: int, size: int) -> int | None:
         record = self._store.read_record(position, size)
@@ -158,8 +166,13 @@ class TimerService:
 
         Args:
             puts: Where to; into this broker's own log if left out.
+
+        Raises:
+            StoreError: The files could not be used before, and cannot now.
         """
         await self._pause()
+        if not self._opened:
+            self.begin(leads=False)
         self._taking.puts = self._delivery.puts = puts if puts is not None else self._puts
         self.files.lead(self._wall_clock_ms())
         self.running = self._opened
@@ -185,8 +198,8 @@ class TimerService:
 
     @property
     def follows(self) -> bool:
-        """Whether another broker delivers."""
-        return self.files.follows
+        """Whether another broker delivers; not so where the files could not be opened for that."""
+        return self._opened and self.files.follows
 
     async def stop(self) -> None:
         """Stop, wait for what is under way, and write everything down. Called when no more requests come."""
@@ -196,9 +209,12 @@ class TimerService:
 
     async def _pause(self) -> None:
         self.running = False
-        for waiting in list(self._jobs.values()):
+        ends: list[Deferred[None]] = []
+        for waiting in self._jobs.values():  # first all of them, as they end in any order
             ended: Deferred[None] = Deferred()
             waiting.append(ended)
+            ends.append(ended)
+        for ended in ends:
             await ended
         self._delivery.let_go()
 
@@ -250,12 +266,13 @@ class TimerService:
             return
         try:
             # What the checkpoint says was taken and delivered must not be lost when the machine crashes.
-            end = max(self._puts.log_end, self._taking.log_end)
+            # The log may have been cut since, or the commit of it have failed.
+            end = min(max(self._puts.log_end, self._taking.log_end), self._store.max_physical_offset)
             if self._store.flushed_offset < end and await self._when_flushed(end) != ResponseCode.SUCCESS:
                 raise StoreError("the checkpoint waits for the log, which is not flushed")
             checkpoint = await self._run_in_thread(plan)
-        except BaseException:
-            self.files.flush_failed()
+        except BaseException as cause:
+            self.files.flush_failed(lost=isinstance(cause, FlushFailed))
             raise
         self.files.flushed(checkpoint)
 

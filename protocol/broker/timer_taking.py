@@ -74,7 +74,7 @@ class TimerTaking:
     def behind(self) -> int:
         """How many messages wait in the queue; those that its master has not taken are not for a follower."""
         files, end = self._files, self._store.max_offset(TIMER_TOPIC, 0)
-        return max(0, (min(end, files.elsewhere.queue_offset) if files.follows else end) - files.queue_offset)
+        return max(0, (min(end, files.elsewhere.furthest.queue_offset) if files.follows else end) - files.queue_offset)
 
     async def some(self) -> bool:
         """Take a batch; tell whether there may be more.
@@ -120,7 +120,8 @@ class TimerTaking:
     async def _take(self, found: list[Found]) -> None:
         """Take them in runs of the same kind: each is done with, or fails, as a whole."""
         entries: list[tuple[Entry, str]] = []
-        late: list[TimerMessage] = []
+        late: list[tuple[TimerMessage, int]] = []
+        """With how many were left out before each, since the last that was done with."""
         left_out = 0
         for position, size, record in found:
             message = _message(position, record)
@@ -138,7 +139,7 @@ class TimerTaking:
                 if not late and not entries:
                     left_out = self._advance(0, left_out)
             elif is_late:
-                late.append(message)
+                late.append((message, left_out))
             else:
                 deletes = message.delete_key is not None
                 topic_hash = java_string_hash(message.topic)
@@ -152,11 +153,11 @@ class TimerTaking:
         else:
             self._advance(0, left_out)
 
-    async def _put_late(self, messages: list[TimerMessage], left_out: int) -> int:
-        puts: list[Put] = [(message, NEVER_ENQUEUED_MS, False) for message in messages]
+    async def _put_late(self, late: list[tuple[TimerMessage, int]], left_out: int) -> int:
+        puts: list[Put] = [(message, NEVER_ENQUEUED_MS, False) for message, _ in late]
         done, failed = await self.puts.put_all(puts)
         if failed is not None:
-            self._advance(done, 0)
+            self._advance(done, late[done][1])
             raise failed
         return self._advance(done, left_out)
 

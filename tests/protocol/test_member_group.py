@@ -189,7 +189,7 @@ class TestFetching:
         timers.begin()
         self.link(master)
         assert self.fetched(master) == [None]
-        assert timers.files.elsewhere == (5, read_ms)
+        assert timers.files.elsewhere.furthest == (5, read_ms)
         for each in (timers, of_slave):
             each.files.close()
 

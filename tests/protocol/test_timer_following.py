@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 from protocol.test_timer_service import World
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 
 from rmqd.protocol.broker.slave_sync import take_positions
+from rmqd.store import timercheckpoint
+from rmqd.store.timerprogress import Delivered, DeliveredElsewhere
 from rmqwire.errors import MalformedBody
 
 
@@ -179,3 +181,86 @@ def test_a_master_that_becomes_a_slave(pair: Pair) -> None:
 def test_positions_that_are_none(pair: Pair) -> None:
     with pytest.raises(MalformedBody, match="3 bytes"):
         take_positions(pair.slave.timer, b"abc")
+
+
+def test_two_brokers_that_delivered_have_not_delivered_what_lies_between(pair: Pair) -> None:
+    """A master that crashed at (100, 50) and the slave that stood in, with (80, 60): 90 in slot 55 is nobody's."""
+    both = DeliveredElsewhere(Delivered(100, 50)).joined(Delivered(80, 60))
+    assert [both.has(*each) for each in ((90, 40), (70, 55), (90, 55))] == [True, True, False]
+    assert both.furthest == (100, 50)
+    assert both.joined(Delivered(100, 60)).has(90, 55)
+    assert both.joined(Delivered(70, 50)) is both
+
+
+def test_messages_from_behind_a_cut_are_forgotten_and_others_taken(pair: Pair) -> None:
+    """Also when the log has grown past the old end before the timer is opened anew."""
+    pair.slave_leads()
+    pair.slave.send(b"kept", 4000)
+    pair.slave.tick()
+    end = pair.slave.store.max_physical_offset
+    for number in range(3):
+        pair.slave.send(b"lost %d" % number, 4000)
+    pair.slave.tick()
+    pair.slave.timer.flush()
+    assert pair.slave.timer.files.pending == 4
+    pair.slave.store.cut_log(end)
+    pair.slave.timer.log_was_cut()
+    for number in range(5):
+        pair.slave.send(b"new %d" % number, 4000)
+    assert Deferred.fromCoroutine(pair.slave.timer.follow()).called
+    assert (pair.slave.timer.files.pending, pair.slave.timer.files.queue_offset) == (1, 1)
+    pair.slave_leads()
+    pair.slave.wait(5)
+    assert sorted(pair.slave.bodies()) == sorted([b"kept", *(b"new %d" % number for number in range(5))])
+
+
+def test_nothing_waits_for_a_place_that_the_log_has_no_more(pair: Pair) -> None:
+    pair.slave_leads()
+    pair.slave.send(b"m", 4000)
+    pair.slave.tick()
+    asked: list[int] = []
+
+    def never(end: int) -> Deferred[int]:
+        asked.append(end)
+        return succeed(0) if end <= pair.slave.store.max_physical_offset else Deferred()
+
+    pair.slave.timer._when_flushed = never
+    pair.slave.timer._taking.log_end = 1 << 40
+    assert Deferred.fromCoroutine(pair.slave.timer.follow()).called
+    assert asked == [pair.slave.store.max_physical_offset]
+
+
+def test_jobs_that_end_in_any_order_are_waited_for(pair: Pair) -> None:
+    timer, ends = pair.slave.timer, {name: Deferred[None]() for name in ("work", "flush", "clean")}
+
+    async def job(name: str) -> None:
+        await ends[name]
+
+    for name in ends:
+        timer._start(name, lambda name=name: job(name))  # type: ignore[misc]
+    following = Deferred.fromCoroutine(timer.follow())
+    for name in ("clean", "flush", "work"):
+        assert not following.called
+        ends[name].callback(None)
+    assert following.called
+
+
+def test_after_a_failed_sync_there_is_no_checkpoint(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with the log: the system may take lost pages for written ones. The next start takes the messages again."""
+    pair.slave_leads()
+    pair.slave.send(b"m", 30_000)
+    pair.slave.tick()
+    broken, before = True, pair.slave.timer.files.checkpoint
+
+    def sync(*args: object) -> None:
+        if broken:
+            raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(timercheckpoint, "sync_path", sync)
+    pair.slave.timer.flush()
+    broken = False
+    pair.slave.timer.flush()
+    assert pair.slave.timer.files.checkpoint is before
+    pair.slave.crash()
+    pair.slave.wait(31)
+    assert pair.slave.bodies() == [b"m"]
