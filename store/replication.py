@@ -74,6 +74,11 @@ class ReplicaWriter(GroupWriter):
             self.forget_incomplete()
         self.refuse(SLAVE_TAKES_NONE if is_slave else None)
 
+    @property
+    def is_slave(self) -> bool:
+        """Whether messages are taken from a master alone, now."""
+        return self._reading.is_slave
+
     def hold_back(self) -> None:
         """From now on messages are seen when they are confirmed, not when they are committed."""
         if self.held_back is None:

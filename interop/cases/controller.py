@@ -19,6 +19,7 @@ from interop.controlled import NAME, QUICK_CLIENT, Group
 from interop.driver import DriverError, until
 from interop.native import Native
 from interop.official import controller_properties
+from interop.popping import Popper
 from interop.ports import free_port
 from interop.replicas import can_send, expect_same_logs, send_some, wait_caught_up
 
@@ -365,3 +366,34 @@ def told(printed: str) -> str:
     """What a tool printed, lines in one order and without what is its logging's."""
     noise = re.compile(r"RocketMQLog:WARN|SLF4J|WARNING: |^\d\d:\d\d:\d\d[.,]\d{3} |^\s*$")
     return "\n".join(sorted(line.rstrip() for line in printed.splitlines() if not noise.search(line)))
+
+
+@case(
+    "controller/10",
+    "pops go on over a change of the master: what was acknowledged does not come back, what was not does, from the new master",
+    source="PopMessageProcessor, PopReviveService, ReplicasManager.changeToMaster 5.5.0",
+)
+def test_pops_over_a_change(group: Group, api: Api) -> None:
+    group.revive()
+    first = group.wait_master()
+    second = other_of(group, first)
+    topic, consumers = group.topic(api), api.fresh("CG")
+    at_first = Popper(first.address, topic, consumers, NAME)
+    with at_first.connection:
+        at_first.send(*"abcd")
+        popped = at_first.pop_all(4, 8_000, timeout_s=20)
+        expect(sorted(message["body"] for message in popped), list("abcd"), "popped from the first master")
+        for message in popped:
+            if message["body"] in "ac":
+                expect(at_first.ack(message)["code"], 0, "code of an acknowledgement")
+    wait_caught_up(first, second)
+    first.kill()
+    group.wait_master(but=first)
+    at_second = Popper(second.address, topic, consumers, NAME)
+    with at_second.connection:
+        at_second.send("e")
+        back = at_second.pop_all(3, 60_000, timeout_s=60)
+        expect_bodies(back, list("bde"))
+        for message in back:
+            expect(at_second.ack(message)["code"], 0, "code of an acknowledgement of what came back")
+        at_second.quiet(5)

@@ -127,7 +127,7 @@ class ReviveLog:
             return None
         topic, queue_id = self.topic, revive_queue_id
         properties = {"TAGS": tag, "UNIQ_KEY": key, DELIVER_AT: str(deliver_at_ms)}
-        if self._store.options.slave:
+        if self._store.is_slave:
             if self.elsewhere is None or not self.elsewhere.acting:
                 raise RequestError("a slave takes no check points", ResponseCode.SERVICE_NOT_AVAILABLE)
             return self.elsewhere.post(topic, queue_id, body, properties)

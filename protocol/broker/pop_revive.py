@@ -285,7 +285,7 @@ class ReviveQueue:
             properties[_FIRST_POP_TIME] = str(point.pop_time)
         properties[_ORIGIN_GROUP] = group
         times = message.reconsume_times + (0 if point.suspended else 1)
-        if shared.store.options.slave and shared.elsewhere is not None:
+        if shared.store.is_slave and shared.elsewhere is not None:
             again = replace(message, reconsume_times=times)
             like = normal_topic(point.topic or "", group)
             return Posted(Deferred.fromCoroutine(shared.elsewhere.put(topic, again, properties, like=like)))

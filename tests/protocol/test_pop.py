@@ -472,11 +472,12 @@ def test_a_message_that_has_no_room_for_more_properties_is_tried_again(world: Po
     assert [PopCheckPoint.decode(each.body).put_again_times for each in iter_records(found.body)] == ["1"]
 
 
-def test_a_slave_gives_nothing_out(world: PopWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slave_gives_nothing_out(world: PopWorld) -> None:
+    """Until it becomes the master."""
     world.put(b"a")
-    monkeypatch.setattr(world.world.store.options, "slave", True)
+    world.world.store.set_slave(True)
     assert world.pop().code == ResponseCode.SERVICE_NOT_AVAILABLE
-    monkeypatch.setattr(world.world.store.options, "slave", False)
+    world.world.store.set_slave(False)
     assert world.pop().bodies == [b"a"]
 
 
