@@ -17,6 +17,7 @@ Source: `IndexFile`, `IndexHeader`, 4.7.0 and 5.3.4.
 from __future__ import annotations
 
 import struct
+import threading
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -74,6 +75,8 @@ class IndexFile:
         self._table: SlotTable | None = None
         # The number of the first entry that is not in the file, and the entries from there on; swapped as one.
         self._memory: tuple[int, bytearray] = (1, bytearray())
+        # Slots, entries and their count change together: a lookup in a thread never sees a slot alone.
+        self._adding = threading.Lock()
         self._header_dirty = False
 
     # -- the file ------------------------------------------------------------------------------------------------
@@ -132,6 +135,10 @@ class IndexFile:
 
         As Java: the first entry's time difference is taken before the header's begin time is its own.
         """
+        with self._adding:
+            self._add(key_hash, physical_offset, store_timestamp)
+
+    def _add(self, key_hash: int, physical_offset: int, store_timestamp: int) -> None:
         table = self._table
         header = self.header
         assert table is not None
@@ -161,6 +168,10 @@ class IndexFile:
         Returns:
             How many of the messages were added: fewer than given when the file was about to become full.
         """
+        with self._adding:
+            return self._add_all(messages)
+
+    def _add_all(self, messages: list[KeyedMessage]) -> int:
         table = self._table
         header = self.header
         assert table is not None
@@ -228,7 +239,7 @@ class IndexFile:
         if len(keys) > self._index_num - self.header.index_count:
             return 0
         for key in keys:
-            self.add(hasher.index_hash(key), physical_offset, timestamp)
+            self._add(hasher.index_hash(key), physical_offset, timestamp)
         return 1
 
     # -- writing -------------------------------------------------------------------------------------------------
@@ -302,36 +313,24 @@ class IndexFile:
         """Key hash, physical offset, seconds and previous entry."""
         memory_start, entries = self._memory
         if number >= memory_start:
-            return _ENTRY.unpack_from(entries, (number - memory_start) * ENTRY_BYTES)
+            at = (number - memory_start) * ENTRY_BYTES
+            # What was cut while a thread followed its chain: zeros, as the file has them then.
+            return _ENTRY.unpack_from(entries, at) if at < len(entries) else (0, 0, 0, 0)
         return _ENTRY.unpack(reader.read(self.path, self._entries_at + number * ENTRY_BYTES, ENTRY_BYTES))
 
-    def select(self, key_hash: int, max_num: int, begin_ms: int, end_ms: int, reader: Reader, found: list[int]) -> None:
-        """Append physical offsets of entries with a hash, newest first, until `found` has `max_num`.
+    def newest(self, key_hash: int, reader: Reader) -> tuple[int, int]:
+        """Number of the newest entry in the chain of a hash, 0 for none, and the number that all entries are below.
 
         Raises:
             ColdRead: as the reader. OSError.
-
-        Source: `IndexFile.selectPhyOffset`.
         """
         slot = key_hash % self._slot_num
         table = self._table
-        if table is not None:
-            number: int = table.values[slot]
-        else:
+        if table is None:
             (number,) = _SLOT.unpack(reader.read(self.path, HEADER_BYTES + slot * SLOT_BYTES, SLOT_BYTES))
-        count = self.header.index_count
-        first_time = self.header.begin_timestamp
-        while 0 < number < count and len(found) < max_num:
-            entry_hash, physical_offset, seconds, previous = self.entry(number, reader)
-            if seconds < 0:
-                return
-            time_ms = first_time + seconds * 1000
-            if entry_hash == key_hash and begin_ms <= time_ms <= end_ms:
-                found.append(physical_offset)
-            # A chain leads to ever lower numbers; as Java, one that is older than asked for ends it.
-            if previous >= number or time_ms < begin_ms:
-                return
-            number = previous
+            return number, self.header.index_count
+        with self._adding:
+            return table.values[slot], self.header.index_count
 
     # -- after a crash -------------------------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ from .consumequeue import ConsumeQueue
 from .fdpool import DescriptorPool, HotReader, Reader, WaitingReader
 from .files import Files, remove_file
 from .indexfile import IndexFile, KeyedMessage
+from .indexlookup import IndexLookup
 
 BUILD_AFTER = 512
 """Messages whose keys wait before they are added without being asked for."""
@@ -240,18 +241,18 @@ class KeyIndex:
         """Physical offsets of messages that may carry a key (hashes can coincide), newest file first.
 
         Raises:
-            ColdRead: as the reader. OSError.
-
-        Source: `IndexService.queryOffset`.
+            ColdRead: as the reader, or there is too much to look at without a thread. OSError.
         """
-        found: list[int] = []
-        key_hash = IndexKeyHasher(topic).index_hash(key)
+        lookup = IndexLookup(IndexKeyHasher(topic).index_hash(key), max_num, begin_ms, end_ms, reader)
         for file in reversed(self.files):
-            if file.overlaps(begin_ms, end_ms):
-                file.select(key_hash, max_num, begin_ms, end_ms, reader, found)
-            if file.header.begin_timestamp < begin_ms or len(found) >= max_num:
-                break
-        return found
+            try:
+                if not lookup.in_file(file):
+                    break
+            except FileNotFoundError:
+                if file in self.files:
+                    raise
+                continue  # it went while a thread looked
+        return lookup.found
 
     def last_update(self) -> tuple[int, int]:
         """Store time and physical offset of the last message that was added; zeros when none was."""
