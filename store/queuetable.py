@@ -169,6 +169,11 @@ class ConsumeQueues(QueueFiles):
                 if queue is not None:
                     yield queue
 
+    def loaded_ends(self, topic: str) -> list[tuple[int, int]]:
+        """Numbers and ends of a topic's queues that were used since the store was opened; no file is looked at."""
+        queues = self._known.get(topic, {})
+        return [(queue_id, queue.max_offset) for queue_id, queue in queues.items() if queue is not None]
+
     # -- writing -------------------------------------------------------------------------------------------------
 
     def append(self, queue: ConsumeQueue, units: bytes | bytearray) -> None:

@@ -8,8 +8,10 @@ Source: `BrokerStatsManager` (5.5.0), which counts them at each request.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
+
+from twisted.logger import Logger
 
 from .names import SYSTEM_PREFIX, SYSTEM_TOPICS
 
@@ -18,8 +20,10 @@ if TYPE_CHECKING:
 
     Items = dict[str, dict[str, Item]]
 
+_log = Logger()
+
 QueueEnds = Callable[[str], Iterable[tuple[int, int]]]
-"""Numbers and ends of a topic's queues."""
+"""Numbers and ends of a topic's queues, of those that are known without looking at files."""
 
 PUT_LATENCY = "TOPIC_PUT_LATENCY"
 
@@ -46,18 +50,18 @@ class DerivedStats:
         for topic, nums in topics.items():
             if self._seen.get(topic, 0) == nums.value:
                 continue
-            before, ends = self._ends.get(topic), dict(self.queue_ends(topic))
-            share = -((self._seen.get(topic, 0) - nums.value) // max(1, len(ends)))
-            for queue_id, end in ends.items():
-                # At first sight nobody knows where the queue was: messages spread evenly, as producers send them.
-                grown = end - before.get(queue_id, 0) if before is not None else min(end, share)
-                if grown > 0:
-                    key = f"{queue_id}@{topic}"
-                    item = table.get(key)
-                    if item is None:
-                        item = table[key] = self._new_item()
-                    item.add(round(grown * mean_ms), grown)
-            self._seen[topic] = nums.value
+            new, self._seen[topic] = nums.value - self._seen.get(topic, 0), nums.value
+            try:
+                ends = dict(self.queue_ends(topic))
+            except Exception:  # noqa: BLE001  one topic's trouble is not that of all other numbers
+                _log.failure("the put latencies of {topic} cannot be worked out", topic=topic)
+                continue
+            for queue_id, grown in _growth(self._ends.get(topic, {}), ends, new):
+                key = f"{queue_id}@{topic}"
+                item = table.get(key)
+                if item is None:
+                    item = table[key] = self._new_item()
+                item.add(round(grown * mean_ms), grown)
             self._ends[topic] = ends
 
     def without_system(self, name: str, total: int) -> int:
@@ -72,6 +76,22 @@ class DerivedStats:
             self._system_gone[name] = self._system_gone.get(name, 0) + item.value
         self._seen.pop(key, None)
         self._ends.pop(key, None)
+
+
+def _growth(before: dict[int, int], ends: dict[int, int], new: int) -> Iterator[tuple[int, int]]:
+    """Give the queues that grew, and by how much, of a topic that got so many new messages."""
+    unseen = []
+    for queue_id, end in ends.items():
+        if queue_id not in before:
+            unseen.append((queue_id, end))
+        elif end > before[queue_id]:
+            new -= end - before[queue_id]
+            yield queue_id, end - before[queue_id]
+    # At first sight nobody knows where a queue was: messages spread evenly, as producers send them.
+    share = -(-new // max(1, len(unseen)))
+    for queue_id, end in unseen:
+        if min(end, share) > 0:
+            yield queue_id, min(end, share)
 
 
 def is_system_topic(topic: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,10 +12,9 @@ if TYPE_CHECKING:
 
 
 def follow_parts(stats: BrokerStats, store: MessageStore, delayed: DelayedDelivery) -> None:
-    """Have the statistics look at the queues, and be told of delayed messages that were delivered."""
+    """Have the statistics look at the queues, and be told of delayed messages that were delivered.
 
-    def ends(topic: str) -> Iterable[tuple[int, int]]:
-        return [(queue_id, store.max_offset(topic, queue_id)) for queue_id in store.queue_ids(topic)]
-
-    stats.derived.queue_ends = ends
+    Queues that nobody has used are not looked at: each would be opened, and the disk waited for, every few seconds.
+    """
+    stats.derived.queue_ends = store.queues.loaded_ends
     delayed.on_delivered = stats.delivered

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from datetime import datetime, timezone
+from pathlib import Path
+
+import pytest
+from protocol.fakes import BrokerWorld
+from twisted.logger import capturedLogs, formatEvent
 
 from rmqd.protocol.broker.stats import BrokerStats
+from rmqd.store.errors import StoreDamaged
 
 
 class Counted:
@@ -172,3 +179,62 @@ def test_a_deleted_topic_takes_its_counters_along() -> None:
     }
     world.stats.get("g", "T", 1, 100, 0)
     assert world.stats.item("GROUP_GET_NUMS", "T@g") is not None
+
+
+def test_a_queue_that_is_first_seen_later_counts_what_is_left_of_the_new_messages() -> None:
+    """It may have been opened with a million old messages, or made for the first one."""
+    world = Counted()
+    ends = {0: 7}
+    world.stats.derived.queue_ends = lambda topic: list(ends.items())
+    world.stats.put("T", 7, 700)
+    world.pass_seconds(10)
+    ends.update({0: 10, 1: 1_000_000, 2: 1})
+    world.stats.put("T", 6, 600)
+    world.pass_seconds(10)
+    grown = {key: item.times for key, item in world.stats.items["TOPIC_PUT_LATENCY"].items()}
+    assert grown == {"0@T": 10, "1@T": 2, "2@T": 1}
+
+
+def test_a_topic_whose_queues_cannot_be_told_stops_nothing() -> None:
+    """All other numbers go on, its own too."""
+    world = Counted()
+
+    def ends(topic: str) -> list[tuple[int, int]]:
+        if topic == "damaged":
+            raise StoreDamaged("cannot read")
+        return [(0, 5)]
+
+    world.stats.derived.queue_ends = ends
+    for topic in ("damaged", "T"):
+        world.stats.put(topic, 5, 500)
+    with capturedLogs() as logs:
+        world.pass_seconds(20)
+    assert list(world.stats.items["TOPIC_PUT_LATENCY"]) == ["0@T"]
+    told = [formatEvent(event) for event in logs]
+    assert told == ["the put latencies of damaged cannot be worked out"], "not again as long as nothing is new"
+    damaged = world.stats.item("TOPIC_PUT_NUMS", "damaged")
+    assert damaged is not None
+    assert damaged.minute.total == 5
+
+
+def test_statistics_open_no_queue(tmp_path: Path) -> None:
+    """After a start each would be listed and read on the reactor thread, and one with damaged files stop it all."""
+    world = BrokerWorld(tmp_path)
+    for queue_id in range(2):
+        world.put("T", queue_id, b"before")
+    world.close()
+    world = BrokerWorld(tmp_path)
+    try:
+        (file,) = (tmp_path / "store" / "consumequeue" / "T" / "1").iterdir()
+        os.truncate(file, 1)
+        world.put("T", 0, b"after", b"after")
+        world.parts.stats.put("T", 2, 200)
+        for _ in range(10):
+            world.parts.stats.sample()
+        assert world.store.queues.loaded_ends("T") == [(0, 3)]
+        latencies = world.parts.stats.items["TOPIC_PUT_LATENCY"]
+        assert {key: item.times for key, item in latencies.items()} == {"0@T": 2}
+        with pytest.raises(StoreDamaged):
+            world.store.max_offset("T", 1)
+    finally:
+        world.close()
