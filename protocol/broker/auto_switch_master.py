@@ -147,9 +147,13 @@ class ReplicaLink(SlaveLink):
             return
         confirm = self._told_confirm = service.confirm_offset()
         parts: list[bytes] = []
-        for begin, size, epoch, start in service.stretches(offset, len(data)):
-            at = begin - offset
-            parts += (MASTER_TRANSFER.pack(TRANSFER, size, begin, epoch, start, confirm), data[at : at + size])
+        try:
+            for begin, size, epoch, start in service.stretches(offset, len(data)):
+                at = begin - offset
+                parts += (MASTER_TRANSFER.pack(TRANSFER, size, begin, epoch, start, confirm), data[at : at + size])
+        except StoreError as cause:
+            self._failed(cause)
+            return
         self.next_offset = offset + len(data)
         self._last_written = service.clock.seconds()
         self.rate.add(len(data))
@@ -164,7 +168,13 @@ class ReplicaLink(SlaveLink):
 
     def tick(self, now: float) -> None:
         """As ever; and a slave whose log is complete is told when the rest of it is confirmed."""
-        super().tick(now)
+        try:
+            super().tick(now)
+            self._tell_confirmed(now)
+        except StoreError as cause:
+            self._failed(cause)
+
+    def _tell_confirmed(self, now: float) -> None:
         if self._closed or self._paused or self._reading or self.next_offset < self._service.store.max_physical_offset:
             return
         if self.ack_offset >= 0 and self._service.confirm_offset() > self._told_confirm:
@@ -229,11 +239,16 @@ class ReplicaService(HaService):
         return None
 
     def stretches(self, offset: int, size: int) -> Iterator[tuple[int, int, int, int]]:
-        """Divide a part of the log into what one frame each may have: offset, size, epoch and start of the epoch."""
+        """Divide a part of the log into what one frame each may have: offset, size, epoch and start of the epoch.
+
+        Raises:
+            StoreError: The epochs do not reach there any more: old files were deleted meanwhile.
+        """
         end, batch = offset + size, self.settings.batch_bytes
         while offset < end:
             found = self.epochs.at(offset)
-            assert found is not None, "a slave is refused where the epochs do not reach"
+            if found is None:
+                raise StoreError(self.no_epoch(offset) or "")
             entry, until = found
             piece = min(batch, end - offset) if until is None else min(batch, end - offset, until - offset)
             yield offset, piece, entry.epoch, entry.start

@@ -111,8 +111,9 @@ class SyncReplicas:
             self.service.store.confirm(offset)
 
     def cut(self, offset: int) -> None:
-        """The log ends here now."""
+        """The log ends here now: what is left of a group that was cut may be confirmed already."""
         self._confirmed = min(self._confirmed, offset)
+        self.service.store.confirm(self._confirmed)
 
     # The set
 

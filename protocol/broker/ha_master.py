@@ -372,4 +372,8 @@ class HaService(ServerFactory):
     def _tick(self) -> None:
         now = self.clock.seconds()
         for link in list(self.links):
-            link.tick(now)
+            try:
+                link.tick(now)
+            except Exception:  # noqa: BLE001  the others are served on
+                _log.failure("slave {peer} is parted with", peer=link.peer)
+                link.close()

@@ -172,6 +172,43 @@ def test_a_broker_without_a_role_takes_no_slaves_and_no_messages(pair: Pair) -> 
     assert node.store.not_writable is not None
 
 
+def test_a_slave_whose_epoch_was_dropped_while_it_waited_costs_the_others_nothing(pair: Pair) -> None:
+    """A read from a slow disk takes its time; meanwhile the part of the log that it is from may be deleted."""
+    pair.lead(1)
+    pair.send(count=2)
+    middle = pair.nodes[1].store.max_physical_offset
+    pair.lead(1, epoch=4, version=2)
+    pair.send()
+    slow, slow_wire = as_slave(pair)
+    slow.dataReceived(pack(">ihhq", 1, 0, 0, 7))
+    slow._reading = True  # as if it waited for a thread
+    slow.dataReceived(pack(">iq", 2, 0))
+    link, wire = as_slave(pair)
+    end = pair.nodes[1].store.max_physical_offset
+    link.dataReceived(pack(">ihhqiq", 1, 0, 0, 8, 2, end))
+    del wire.written[:]  # type: ignore[attr-defined]
+    pair.nodes[1].auto.epochs.cut_prefix(middle + 1)
+    pair.run(6)
+    assert not slow_wire.open  # type: ignore[attr-defined]
+    assert set(wire.written) == {pack(">iiqiqq", 2, 0, end, 4, middle, end)}  # type: ignore[attr-defined]
+    del wire.written[:]  # type: ignore[attr-defined]
+    pair.run(6)
+    assert wire.written, "signs of life go on"  # type: ignore[attr-defined]
+
+
+def test_a_slave_whose_tick_fails_costs_the_others_nothing(pair: Pair) -> None:
+    pair.lead(1)
+    bad, bad_wire = as_slave(pair)
+    bad.tick = None  # cannot be called
+    link, wire = as_slave(pair)
+    link.dataReceived(pack(">ihhqiq", 1, 0, 0, 8, 2, 0))
+    pair.run(3)
+    assert not bad_wire.open  # type: ignore[attr-defined]
+    del wire.written[:]  # type: ignore[attr-defined]
+    pair.run(6)
+    assert wire.written, "signs of life go on"  # type: ignore[attr-defined]
+
+
 # Who is in sync
 
 
@@ -321,6 +358,22 @@ def test_a_wish_that_was_refused_does_not_count(pair: Pair) -> None:
     assert pair.send() is not None
     pair.nodes[1].auto.sync_state_set_refused()
     assert pair.send() is None
+
+
+def test_what_a_cut_leaves_of_a_group_is_seen_at_once_where_it_is_confirmed(pair: Pair) -> None:
+    """The confirmed offset does not grow by the cut, and the next message may be long in coming."""
+    pair.lead(1, members={1, 7})
+    pair.follow(2, 1)
+    pair.send(count=3)
+    pair.run(1)
+    slave = pair.nodes[2]
+    first = slave.store.max_physical_offset // 3
+    slave.auto._sync.master_says(first)
+    assert slave.store.max_offset("A", 0) == 0, "a group is shown as one"
+    assert slave.store.cut_log(first) == first
+    for told in slave.auto.on_truncated:
+        told(first)
+    assert slave.store.max_offset("A", 0) == 1
 
 
 def test_too_few_in_sync_are_told(pair: Pair) -> None:
