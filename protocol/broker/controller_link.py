@@ -178,7 +178,11 @@ class ControllerLink:
                     registered = True
                     self._every(self._settings.heartbeat_s, self._beat, now=True)
                 await self._take(told if told.master_id else await self._requests.elect())
-            except (PeerError, WireError, StoreError) as cause:
+            except CancelledError:
+                raise
+            except Exception as cause:  # noqa: BLE001  without a role it is of no use: whatever it was may pass
+                if not isinstance(cause, (PeerError, WireError, StoreError)) and str(cause) not in self._problem:
+                    _log.failure("joining")
                 self._say(f"no role yet: {cause}")
                 await deferLater(self._clock, JOIN_PAUSE_S, lambda: None)
             else:
@@ -272,7 +276,7 @@ class ControllerLink:
             except (PeerError, WireError) as cause:
                 # Whatever it was, what the controller has now decides: a newer set, or another master.
                 _log.info("the set {members} is not taken: {cause}", members=sorted(members), cause=cause)
-                if isinstance(cause, ControllerRefused):
+                if isinstance(cause, ControllerRefused) and cause.decided:
                     self._auto.sync_state_set_refused()
                 await self._look()
 

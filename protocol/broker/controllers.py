@@ -41,6 +41,14 @@ class ControllerRefused(PeerError):
         super().__init__(f"controller {address} answers {name_of_response(code)} {remark or ''}".rstrip())
         self.code = code
 
+    @property
+    def decided(self) -> bool:
+        """Whether nothing was done for sure.
+
+        Not when the controllers failed: what one of them had written may be agreed upon later.
+        """
+        return ResponseCode.CONTROLLER_FENCED_MASTER_EPOCH <= self.code < ResponseCode.CONTROLLER_JRAFT_INTERNAL_ERROR
+
 
 class Controllers:
     """The controllers.

@@ -41,6 +41,7 @@ class FakeController:
         alive: Numbers of those that are alive: whoever sends heartbeats, until `died`.
         beats: Heartbeats, in order.
         lost_answers: Kinds of requests whose next answer is lost after the request was carried out.
+        unsure: Kinds of requests that are answered with an internal error, and carried out some time later.
         asked: The requests so far, by name.
     """
 
@@ -51,6 +52,7 @@ class FakeController:
         self.alive: set[int] = set()
         self.beats: list[BrokerHeartbeat] = []
         self.lost_answers: set[type] = set()
+        self.unsure: set[type] = set()
         self.asked: list[str] = []
         self.master: int | None = None
         self.epoch = 0
@@ -152,6 +154,9 @@ class FakeController:
     @handles(ControllerAlterSyncStateSet)
     def alter(self, request: Request, header: ControllerAlterSyncStateSet) -> Reply:
         body = SyncStateSet.decode(request.body)
+        if type(header) in self.unsure:
+            reply = Reply(code=ResponseCode.CONTROLLER_JRAFT_INTERNAL_ERROR, remark="Apply task failed")
+            return self._answer(header, reply)
         if header.master_broker_id != self.master or header.master_epoch != self.epoch:
             return self._answer(header, Reply(code=ResponseCode.CONTROLLER_FENCED_MASTER_EPOCH, remark="old master"))
         if body.sync_state_set_epoch != self.set_epoch:

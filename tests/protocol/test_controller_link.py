@@ -22,7 +22,7 @@ from rmqd.protocol.client import RemotingClient
 from rmqd.protocol.dispatch import Dispatcher
 from rmqd.store.errors import StoreDamaged, StoreError
 from rmqwire.declare import Role
-from rmqwire.requests.controller import ControllerApplyBrokerId
+from rmqwire.requests.controller import ControllerAlterSyncStateSet, ControllerApplyBrokerId
 
 FIRST, SECOND = "10.0.0.8:9878", "10.0.0.9:9878"
 ME, OTHER = "10.0.0.1:10911", "10.0.0.2:10911"
@@ -57,7 +57,7 @@ class Switch:
         self.lock = DeferredLock()
         self.auto = auto
         self.done: list[tuple[Any, ...]] = []
-        self.fails: StoreError | None = None
+        self.fails: Exception | None = None
         self.waits: Deferred[None] | None = None
 
     async def _change(self, *what: Any) -> None:
@@ -278,6 +278,27 @@ def test_a_role_that_cannot_be_taken_is_tried_again(world: World) -> None:
     assert world.link.epoch == 1
 
 
+def test_joining_goes_on_whatever_happened(world: World) -> None:
+    world.switch.fails = RuntimeError("nobody thought of this")
+    started = world.start()
+    world.pass_s(3)
+    assert not started.called
+    world.switch.fails = None
+    world.pass_s(JOIN_PAUSE_S)
+    assert world.switch.done == [("master", 1, 1)]
+    assert started.called
+
+
+def test_a_broker_that_stops_while_it_joins_joins_no_more(world: World) -> None:
+    world.switch.fails = RuntimeError("nobody thought of this")
+    world.start()
+    world.stop()
+    asked = len(world.controller.asked)
+    world.pass_s(5)
+    assert len(world.controller.asked) == asked
+    assert not world.link._jobs
+
+
 def test_one_role_is_taken_at_a_time(world: World) -> None:
     world.start()
     world.other()
@@ -309,6 +330,17 @@ def test_a_wish_that_is_refused_leads_to_a_look(world: World) -> None:
     assert (world.auto.sync_state_set, world.auto.sync_state_set_epoch) == ({1, 2}, 7)
     assert world.controller.members == {1, 2}
     assert world.auto.refusals == 1, "it was answered"
+
+
+def test_a_wish_that_controllers_failed_over_still_counts(world: World) -> None:
+    """What their leader had written may be agreed upon later, by the next one."""
+    world.start()
+    world.other()
+    world.controller.unsure.add(ControllerAlterSyncStateSet)
+    world.auto.on_sync_state_set[0](frozenset((1, 2)))
+    world.network.run()
+    assert world.controller.asked[-1] == "GetReplicaInfo"
+    assert world.auto.refusals == 0
 
 
 def test_one_wish_is_under_way_at_a_time_and_the_last_one_counts(world: World) -> None:
