@@ -115,11 +115,7 @@ class Admin:
         self, address: str, header: Header, kind: type[B], body: bytes = b"", *, timeout_ms: int = TIMEOUT_MS
     ) -> B:
         """Send a request and read the body of its answer; an absent one counts as an empty one."""
-        answer = await self.call(address, header, body, timeout_ms=timeout_ms)
-        try:
-            return kind.decode(answer.body) if answer.body else kind()
-        except RmqError as cause:
-            raise Unreachable(f"{address} answered what is no {kind.__name__}", "is it a RocketMQ server?") from cause
+        return _read(await self.call(address, header, body, timeout_ms=timeout_ms), kind, address)
 
     async def each(self, work: Callable[[T], Coroutine[Any, Any, R]], items: Sequence[T]) -> list[R | AdminError]:
         """Do the same for each of several, side by side.
@@ -153,10 +149,13 @@ class Admin:
 
     async def call_name_server(self, header: Header) -> RemotingCommand:
         """Ask the first name server that can be reached."""
+        return (await self._call_name_server(header))[1]
+
+    async def _call_name_server(self, header: Header) -> tuple[str, RemotingCommand]:
         failure: Unreachable | None = None
         for address in self.name_servers:
             try:
-                return await self.call(address, header)
+                return address, await self.call(address, header)
             except Unreachable as cause:
                 failure = failure or cause
         assert failure is not None
@@ -166,8 +165,8 @@ class Admin:
 
     async def ask_name_server(self, header: Header, kind: type[B]) -> B:
         """The same, and read the body of the answer."""
-        answer = await self.call_name_server(header)
-        return kind.decode(answer.body) if answer.body else kind()
+        address, answer = await self._call_name_server(header)
+        return _read(answer, kind, address)
 
     # Names
 
@@ -265,6 +264,13 @@ def check_address(address: str) -> None:
         host, port = "", 0
     if not host or not port:
         raise BadUsage(f"{address!r} is no address", "write host:port, as 127.0.0.1:10911")
+
+
+def _read(answer: RemotingCommand, kind: type[B], address: str) -> B:
+    try:
+        return kind.decode(answer.body) if answer.body else kind()
+    except RmqError as cause:
+        raise Unreachable(f"{address} answered what is no {kind.__name__}", "is it a RocketMQ server?") from cause
 
 
 def _reason(address: str, cause: PeerError) -> str:

@@ -55,13 +55,20 @@ _MOVED_MAX = 1000
     flag("r", "rounds", "not in the official tool: end after so many [never]", I32),
 )
 async def start_monitoring(admin: Admin, given: Given, out: Output) -> None:
-    """Report in rounds."""
+    """Report in rounds; one that fails, unless it is the first, is reported too."""
     interval_s, rounds = given.number("interval", _INTERVAL_S), given.maybe_number("rounds")
     if interval_s < 1 or (rounds is not None and rounds < 1):
         raise BadUsage("less than 1", "give --interval and --rounds as 1 or more")
-    left = rounds
+    left, first = rounds, True
     while True:
-        await _round(admin, out)
+        try:
+            await _round(admin, out)
+        except AdminError as cause:
+            if first:
+                raise  # what cannot begin is more likely asked for in a wrong way than broken
+            out.line(f"{_PREFIX}{cause.line}")
+            out.row({"report": "failed", "cause": cause.line})
+        first = False
         if left is not None:
             left -= 1
             if not left:

@@ -42,7 +42,7 @@ from rmqwire.requests.controller import (
 from rmqwire.requests.group import GetAllSubscriptionGroupConfig, GetAllSubscriptionGroupConfigReply
 from rmqwire.requests.ha import GetBrokerHaStatus
 from rmqwire.requests.maintenance import GetColdDataFlowCtrInfo, UpdateColdDataFlowCtrConfig
-from rmqwire.requests.route import GetAllTopicListFromNameserver, GetBrokerClusterInfo
+from rmqwire.requests.route import GetAllTopicListFromNameserver, GetBrokerClusterInfo, WipeWritePermOfBroker
 
 T = TypeVar("T")
 
@@ -228,6 +228,18 @@ def test_nobody_there(world: World) -> None:
 def test_an_answer_that_does_not_parse_is_one_line(world: World) -> None:
     world.name_server.body = b"<html>"
     code, out, err = world.run(f"topicList -n {NAMESRV}")
+    assert (code, out) == (1, "")
+    assert err == f"{NAMESRV} answered what is no TopicList: is it a RocketMQ server?\n"
+
+
+def test_an_answer_without_its_fields_is_one_line(world: World) -> None:
+    class Bare(NameServer):
+        @handles(WipeWritePermOfBroker)
+        def wipe(self, request: Request, header: WipeWritePermOfBroker) -> Reply:
+            return Reply()
+
+    world.network.servers[NAMESRV] = Dispatcher(Role.NAMESRV, [Bare()])
+    code, out, err = world.run(f"wipeWritePerm -b b -n {NAMESRV}")
     assert (code, out) == (1, "")
     assert err.startswith("an answer does not parse, ")
     assert err.count("\n") == 1

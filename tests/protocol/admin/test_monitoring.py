@@ -7,11 +7,15 @@ import json
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
+import pytest
+
 from rmqd.protocol.admin.asking import Admin
 from rmqd.protocol.admin.command import COMMANDS, Given
+from rmqd.protocol.admin.errors import Unreachable
 from rmqd.protocol.admin.monitoring import start_monitoring
 from rmqd.protocol.admin.output import Output
 from rmqd.protocol.blocking import drive
+from rmqd.protocol.peer_errors import ConnectFailed
 from rmqwire.bodies import (
     BrokerData,
     ClusterInfo,
@@ -49,6 +53,10 @@ class Servers:
         self.committed: int | None = None
         self.events = [OffsetMovedEvent(consumer_group="g", message_queue=QUEUE, offset_request=9, offset_new=1)]
         self.rounds = 0
+        self.refused: set[int] = set()
+        """Rounds at which the name server is gone."""
+        self.strange: set[int] = set()
+        """Rounds at which it answers what is no list of topics."""
 
     async def together(self, works: Sequence[Callable[[], Coroutine[Any, Any, T]]]) -> list[T]:
         return [await work() for work in works]
@@ -59,6 +67,10 @@ class Servers:
     def _answer(self, header: Header) -> RemotingCommand:
         if isinstance(header, GetAllTopicListFromNameserver):
             self.rounds += 1
+            if self.rounds in self.refused:
+                raise ConnectFailed("Connection refused")
+            if self.rounds in self.strange:
+                return RemotingCommand(0, body=b"<html>")
             return _body(TopicList(topic_list=["T", "%RETRY%g", "%RETRY%offline", "OFFSET_MOVED_EVENT"]))
         if isinstance(header, GetRouteInfoByTopic):
             return _body(TopicRouteData(broker_datas=[BrokerData(broker_name="b", broker_addrs={0: "10.0.0.2:10911"})]))
@@ -175,3 +187,29 @@ def test_each_round_is_a_json_list() -> None:
     rounds = [json.loads(line) for line in text.splitlines()]
     assert [[row["report"] for row in one][:2] for one in rounds] == [["undoneMsgs", "stuck"]] * 2
     assert "startMonitoring" in COMMANDS
+
+
+def test_a_round_that_fails_is_reported_and_the_next_one_comes() -> None:
+    """A name server that is gone for a minute, or a proxy's page in its place, ends no watch."""
+    servers = Servers()
+    servers.refused, servers.strange = {2}, {3}
+    text, slept = _run(servers, 4)
+    assert (servers.rounds, slept) == (4, [7, 7, 7])
+    assert [line for line in text.splitlines() if "10.0.0.1" in line] == [
+        "[MONITOR] cannot connect to 10.0.0.1:9876, connection refused: is a name server running there? "
+        "Give its address by -n host:port",
+        "[MONITOR] 10.0.0.1:9876 answered what is no TopicList: is it a RocketMQ server?",
+    ]
+    assert text.count("endRound") == 2
+    servers = Servers()
+    servers.refused = {2}
+    second = json.loads(_run(servers, 2, as_json=True)[0].splitlines()[1])
+    assert [row["report"] for row in second] == ["failed"]
+
+
+@pytest.mark.parametrize("what", ["refused", "strange"])
+def test_a_first_round_that_fails_ends_it(what: str) -> None:
+    servers = Servers()
+    setattr(servers, what, {1})
+    with pytest.raises(Unreachable):
+        _run(servers, 2)
