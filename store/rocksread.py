@@ -13,6 +13,7 @@ Source: RocksDB 8, `db/log_format.h`, `db/version_edit.cc`, `db/write_batch.cc`.
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from pathlib import Path
 from .errors import StoreDamaged
 from .rockstable import Entry, masked_crc32c, read_slice, read_table, read_varint
 
+_MANIFEST = re.compile(rb"MANIFEST-\d+")
 _BLOCK_BYTES = 32768
 _HEADER = struct.Struct("<IHB")
 _RECYCLED_HEADER_BYTES = 11
@@ -49,13 +51,20 @@ def read_database(folder: Path, family: str = "default") -> list[tuple[bytes, by
         OSError: a file cannot be read.
     """
     versions = _Versions()
-    current = (folder / "CURRENT").read_bytes().decode("ascii", "replace").strip()
-    manifest = folder / current
+    current = folder / "CURRENT"
+    name = current.read_bytes().strip()
+    if not _MANIFEST.fullmatch(name):
+        raise StoreDamaged("it names no manifest", file=str(current))
+    manifest = folder / name.decode()
+    edits = 0
     try:
         for record in _records(manifest.read_bytes(), str(manifest), lenient=False):
             versions.apply(record, str(manifest))
+            edits += 1
     except (IndexError, struct.error) as cause:
         raise StoreDamaged("an edit ends too early", file=str(manifest)) from cause
+    if not edits:  # a new database has some at once
+        raise StoreDamaged("a manifest without an edit", file=str(manifest))
     wanted = next((number for number, name in versions.families.items() if name == family), None)
     if wanted is None:
         raise StoreDamaged(f"no column family {family}", file=str(manifest))

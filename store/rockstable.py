@@ -142,17 +142,31 @@ def _more(block: bytes, at: int, value: int) -> tuple[int, int]:
 
 
 def _end(block: bytes) -> int:
-    """Where the entries of a block end and its restarts begin; the highest bit says that there is a hash index."""
+    """Where the entries of a block end and its restarts begin; the highest bit says that there is a hash index.
+
+    Raises:
+        IndexError: there are more restarts than the block has space for.
+    """
     count = int.from_bytes(block[-4:], "little") & 0x7FFFFFFF
-    return len(block) - 4 - count * 4
+    end = len(block) - 4 - count * 4
+    if end < 0:
+        raise IndexError(end)
+    return end
 
 
 def _entries(block: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Keys and values of a block.
+
+    Raises:
+        IndexError: one of them does not lie within the entries, or shares more than the key before it has.
+    """
     at, end, key = 0, _end(block), b""
     while at < end:
         shared, at = read_varint(block, at)
         rest, at = read_varint(block, at)
         length, at = read_varint(block, at)
+        if shared > len(key) or at + rest + length > end:
+            raise IndexError(at)
         key = key[:shared] + block[at : at + rest]
         at += rest
         yield key, block[at : at + length]
@@ -178,6 +192,8 @@ def _handles(block: bytes, version: int) -> Iterator[tuple[int, int]]:
         else:
             position, at = read_varint(block, at)
             size, at = read_varint(block, at)
+        if at > end:
+            raise IndexError(at)
         yield position, size
 
 

@@ -53,6 +53,13 @@ def _parsed(value: str, key: str) -> Any:
         raise NotFound(f"the value of {key} is no JSON", "list it without -j true") from cause
 
 
+def _offsets(value: str, key: str) -> Any:
+    tree = _parsed(value, key)
+    if not isinstance(tree, dict):
+        raise NotFound(f"the value of {key} is no JSON object", "its offsets cannot be told")
+    return tree.get("offsetTable", {})
+
+
 def pretty_json(tree: object) -> str:
     """JSON in the official layout."""
     return json.dumps(tree, indent="\t", separators=(",", ":"), ensure_ascii=False)
@@ -99,7 +106,7 @@ def convert_folder(given: Given, kind: str, out: Output) -> None:
     tables: dict[str, Any] = {}
     if kind == _OFFSETS:
         name = "offsetTable"
-        tables[name] = {key: _parsed(value, key).get("offsetTable", {}) for key, value in rows}
+        tables[name] = {key: _offsets(value, key) for key, value in rows}
     else:
         name = _TABLES[kind]
         for key, value in read_folder(folder, kind, _VERSION_FAMILY):
