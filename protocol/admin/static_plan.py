@@ -64,11 +64,40 @@ class Plan:
             MalformedBody: It is none.
         """
         tree = loads(text)
-        if not isinstance(tree, dict) or not isinstance(tree.get("brokerConfigMap"), dict):
-            raise MalformedBody("it has no brokerConfigMap")
-        brokers = {name: TopicConfigAndQueueMapping.of_tree(of) for name, of in tree["brokerConfigMap"].items()}
-        names = [set(tree.get(member) or ()) for member in ("brokerToMapIn", "brokerToMapOut")]
-        return cls(str(tree.get("topic")), str(tree.get("type")), int(tree.get("epoch") or 0), brokers, *names)
+        table = tree.get("brokerConfigMap") if isinstance(tree, dict) else None
+        if not isinstance(table, dict) or not table:
+            raise MalformedBody("it has no brokerConfigMap, or an empty one")
+        topic, epoch = tree.get("topic"), tree.get("epoch", 0)
+        if not isinstance(topic, str):
+            raise MalformedBody("it names no topic")
+        if not isinstance(epoch, int) or isinstance(epoch, bool):
+            raise MalformedBody(f"its epoch is no number but {epoch!r}")
+        brokers = {str(name): TopicConfigAndQueueMapping.of_tree(of) for name, of in table.items()}
+        _check_leaders(brokers)
+        names = [_names(tree, member, brokers) for member in ("brokerToMapIn", "brokerToMapOut")]
+        return cls(topic, str(tree.get("type")), epoch, brokers, *names)
+
+
+def _names(tree: Mapping[str, object], member: str, brokers: Settings) -> set[str]:
+    names = tree.get(member)
+    if names is None:
+        return set()
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise MalformedBody(f"{member} is no list of names")
+    for name in names:
+        if name not in brokers:
+            raise MalformedBody(f"{member} names {name}, of which brokerConfigMap says nothing")
+    return set(names)
+
+
+def _check_leaders(brokers: Settings) -> None:
+    for broker, settings in brokers.items():
+        detail = settings.mapping_detail
+        for logical_id, items in detail.hosted_queues.items() if detail else ():
+            if items and items[-1].bname not in brokers:
+                raise MalformedBody(
+                    f"{broker} has {items[-1].bname} lead queue {logical_id}, of which brokerConfigMap says nothing"
+                )
 
 
 @dataclass(frozen=True)

@@ -120,7 +120,10 @@ async def remapping_static_topic(admin: Admin, given: Given, out: Output) -> Non
 
 def _targets(given: Given, info: ClusterInfo) -> set[str]:
     if given.one_of("brokers", "clusters") == "brokers":
-        return {name.strip() for name in given.text("brokers").split(",") if name.strip()}
+        named = {name.strip() for name in given.text("brokers").split(",")} - {""}
+        if not named:
+            raise BadUsage("brokers names no broker", "give names joined by commas by -b")
+        return named
     clusters = info.cluster_addr_table or {}
     names = [name.strip() for name in given.text("clusters").split(",")]
     targets = {broker for name in names for broker in clusters.get(name, [])}
@@ -175,6 +178,8 @@ def _write(out: Output, word: str, plan: Plan, suffix: str) -> None:
 def _read(name: str, topic: str) -> Plan:
     try:
         plan = Plan.read(Path(name).read_bytes())
+        if plan.topic != topic:
+            raise MappingFault(f"it is of topic {plan.topic}")
         check_names(topic, plan.brokers)
         led_queues(plan.brokers)
     except OSError as cause:
