@@ -146,7 +146,7 @@ class PullHandlers:
             if kind == "CONSUME_PASSIVELY":
                 return Reply(code=ResponseCode.SYSTEM_BUSY, remark=BUSY)
             if kind == "CONSUME_ACTIVELY":
-                if may_slow:
+                if may_slow and header.logical is not False:  # else somebody waits who changes the answer
                     self._hold_cold(request, header)
                     return None
                 header = replace(header, max_msg_nums=1)
@@ -278,7 +278,11 @@ class PullHandlers:
         )
 
     def _hold_cold(self, request: Request, header: PullMessage) -> None:
-        """Keep a pull for a while, whatever arrives: there is no such queue."""
+        """Keep a pull for a while, whatever arrives: there is no such queue.
+
+        Not one that names the physical queue of a static topic: its offsets have to be changed to logical ones by whom
+        it was answered, here or in another broker, which does not wait for long.
+        """
 
         def run() -> None:
             self._run_again(request, header, may_slow=False)

@@ -162,6 +162,7 @@ class StaticPulls:
         *,
         commits: bool,
     ) -> PullMessage:
+        """Put the physical queue in. Nobody may hold this pull: it is answered here, with logical offsets."""
         flags, commit_offset = header.sys_flag & ~SYSFLAG_SUSPEND, 0
         committed = item_at(items, header.commit_offset)
         if commits and item.bname == detail.bname and committed is item:
@@ -178,6 +179,7 @@ class StaticPulls:
             commit_offset=commit_offset,
             sys_flag=flags,
             max_msg_nums=most,
+            logical=False,
         )
 
     async def _remote(
@@ -185,7 +187,7 @@ class StaticPulls:
     ) -> Reply:
         """Ask the broker that has an old stretch; nothing is waited for there, as nothing comes any more."""
         fields = {name: getattr(header, name) for name in PullMessage.__struct_fields__}
-        fields |= {"logical": False, "broker_name": item.bname}
+        fields["broker_name"] = item.bname
         answer = await self._peers.call(item.bname or "", PullMessage(**fields))
         if answer.code not in _PULLED:
             raise RequestError(f"unexpected remote response code {answer.code} of {item.bname}: {answer.remark}")
