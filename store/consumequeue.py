@@ -13,7 +13,7 @@ Source: `ConsumeQueue`, `ConsumeQueueStore`, 4.7.0 and 5.5.0.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from rmqwire.errors import MalformedMessage
 from rmqwire.hashing import IndexKeyHasher
@@ -91,6 +91,32 @@ class ConsumeQueue:
         """The queue is empty and its first message has this offset (a slave, or old messages that expired)."""
         self.min_offset = self.max_offset = self.staged_next = offset
         self.memory = (offset, bytearray())
+
+
+def append_units(
+    touched: list[ConsumeQueue],
+    dirty: dict[ConsumeQueue, None],
+    awaited: tuple[Mapping[str, object], ...] | None,
+    long_bytes: int,
+) -> tuple[list[tuple[ConsumeQueue, bytes]], list[ConsumeQueue]]:
+    """Make the units that are staged in queues visible, in memory; reference of `speed.append_units`.
+
+    Returns:
+        The queues of awaited topics with what came, and the queues whose units should be written.
+    """
+    arrived, long = [], []
+    for queue in touched:
+        units, tail = queue.staged, queue.memory[1]
+        tail += units
+        queue.max_offset = queue.staged_next
+        if queue not in dirty:
+            dirty[queue] = None
+        if awaited is None or any(queue.topic in topics for topics in awaited):
+            arrived.append((queue, bytes(units)))
+        units.clear()
+        if len(tail) >= long_bytes:
+            long.append(queue)
+    return arrived, long
 
 
 class QueueFiles:

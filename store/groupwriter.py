@@ -25,7 +25,7 @@ from rmqwire.message import (
 )
 
 from .commitlog import BLANK_BYTES, CommitLog
-from .consumequeue import UNIT, ConsumeQueue
+from .consumequeue import UNIT, ConsumeQueue, append_units
 from .dispatch import DeliveryTime, unit_tags_code
 from .errors import MessageTooLarge, NotWritable, PropertiesTooLarge, TopicTooLong, WriteFailed
 from .heldback import Arrived, HeldBack
@@ -55,32 +55,6 @@ class StagedPut(msgspec.Struct, gc=False):
     size: int
     """Bytes of the record; `physical_offset + size` is what has to be flushed for it."""
     store_timestamp: int
-
-
-def append_units(
-    touched: list[ConsumeQueue],
-    dirty: dict[ConsumeQueue, None],
-    awaited: tuple[Mapping[str, object], ...] | None,
-    long_bytes: int,
-) -> tuple[list[tuple[ConsumeQueue, bytes]], list[ConsumeQueue]]:
-    """Make the units that are staged in queues visible, in memory; reference of `speed.append_units`.
-
-    Returns:
-        The queues of awaited topics with what came, and the queues whose units should be written.
-    """
-    arrived, long = [], []
-    for queue in touched:
-        units, tail = queue.staged, queue.memory[1]
-        tail += units
-        queue.max_offset = queue.staged_next
-        if queue not in dirty:
-            dirty[queue] = None
-        if awaited is None or any(queue.topic in topics for topics in awaited):
-            arrived.append((queue, bytes(units)))
-        units.clear()
-        if len(tail) >= long_bytes:
-            long.append(queue)
-    return arrived, long
 
 
 class GroupWriter:
@@ -159,10 +133,11 @@ class GroupWriter:
         self._refusal = None if reason is None else NotWritable(reason)
         self._judge()
 
-    def _fail(self, text: str, error: BaseException) -> None:
-        self._failure = NotWritable(text)
-        self._failure.__cause__ = error
+    def _fail(self, text: str, error: BaseException) -> NotWritable:
+        self._failure = failure = NotWritable(text)
+        failure.__cause__ = error
         self._judge()
+        return failure
 
     def _derived_failed(self, error: Exception) -> None:
         # The messages are safe in the log and readable from memory; but no more may come, or memory fills up.
@@ -313,6 +288,7 @@ class GroupWriter:
 
         Raises:
             WriteFailed: nothing of the group is stored, and its offsets are free again.
+            NotWritable: it may come to light when the store is opened anew; until then no more is taken.
         """
         parts = self._parts
         if not parts and not self._pieces:
@@ -334,14 +310,19 @@ class GroupWriter:
         parts.clear()
         self._pieces.clear()
         self._take_keys()
-        touched = self._touched
+        touched, held = self._touched, self.held_back
+        try:
+            if held is not None:
+                arrived, long = held.append_units(touched, self.queues.dirty, TAIL_WRITE_BYTES, self._position)
+            else:
+                append = speed.append_units or append_units
+                arrived, long = append(touched, self.queues.dirty, self._awaited, TAIL_WRITE_BYTES)
+        except Exception as error:  # records without units, until a recovery makes those
+            failed = self._fail(f"queues were changed in part: {error!r}", error)
+            self._drop_group()
+            self._tell(failed)
+            raise failed.with_traceback(None) from error
         self._touched = []
-        held = self.held_back
-        if held is not None:
-            arrived, long = held.append_units(touched, self.queues.dirty, TAIL_WRITE_BYTES, self._position)
-        else:
-            append = speed.append_units or append_units
-            arrived, long = append(touched, self.queues.dirty, self._awaited, TAIL_WRITE_BYTES)
         for queue in long:
             self._write_tail(queue)
         self._tell_arrived(arrived)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from rmqd.store.consumequeue import append_units
 from rmqd.store.errors import (
     MessageIllegal,
     MessageTooLarge,
@@ -17,6 +20,7 @@ from rmqd.store.errors import (
     WriteFailed,
 )
 from rmqd.store.reading import GetStatus
+from rmqwire import speed
 from rmqwire.codes import ResponseCode
 from rmqwire.message import (
     BLANK_MAGIC,
@@ -29,7 +33,7 @@ from rmqwire.message import (
 )
 from tests.sim.simfiles import SimFiles
 
-from .stores import BORN, HOST, START_MS, Clock, make_store, opened, put, put_many
+from .stores import BORN, HOST, START_MS, Clock, crash, make_store, opened, put, put_many
 
 
 def test_a_message_is_stored_as_it_was_staged(tmp_path: Path) -> None:
@@ -367,3 +371,42 @@ class TestFailures:
         files.failing = None
         store.close()
         assert "/store/abort" in files.names
+
+
+@pytest.mark.parametrize("held_back", [False, True])
+def test_queues_that_were_changed_in_part_end_the_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held_back: bool
+) -> None:
+    """Nothing is acknowledged, nothing more is taken, and the next start has all that is in the log."""
+    store = make_store(tmp_path)
+    store.open()
+    put_many(store, 1)
+
+    def breaking(append: Callable[..., Any]) -> Callable[..., Any]:
+        def broken(touched: list[Any], *more: Any) -> Any:
+            append(touched[:1], *more)
+            raise MemoryError
+
+        return broken
+
+    monkeypatch.setattr(speed, "append_units", breaking(append_units))
+    if held_back:
+        store.hold_back()
+        assert store.held_back is not None
+        monkeypatch.setattr(store.held_back, "append_units", breaking(store.held_back.append_units))
+    told: list[Exception | None] = []
+    store.when_committed(told.append)
+    for queue_id in (0, 1):
+        put(store, b"next", queue_id=queue_id)
+    with pytest.raises(NotWritable, match="in part"):
+        store.commit()
+    assert isinstance(told[0], NotWritable)
+    with pytest.raises(NotWritable):
+        put(store, b"more")
+    for queue_id in (0, 1):
+        queue = store.queues.find("T", queue_id)
+        assert queue is not None
+        assert (bytes(queue.staged), queue.staged_next) == (b"", queue.end_offset)
+    crash(store)
+    with opened(tmp_path) as again:
+        assert [again.max_offset("T", queue_id) for queue_id in (0, 1)] == [2, 1]

@@ -10,9 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rmqd.store.batchwriter import StagedBatch
-from rmqd.store.consumequeue import UNIT, ConsumeQueue
+from rmqd.store.consumequeue import UNIT, ConsumeQueue, append_units
 from rmqd.store.errors import MessageIllegal
-from rmqd.store.groupwriter import append_units
 from rmqd.store.messagestore import MessageStore
 from rmqwire import speed
 from rmqwire.errors import MalformedMessage
