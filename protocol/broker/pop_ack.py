@@ -6,7 +6,7 @@ Source: `AckMessageProcessor`, `ChangeInvisibleTimeProcessor` (5.5.0).
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rmqd.protocol.dispatch import handles
 from rmqd.protocol.replies import Reply, Result, Staged
@@ -26,6 +26,7 @@ from .pop_log import Posted, first_problem
 from .pop_offsets import PopQueue
 from .pop_order import NOT_FOUND
 from .pop_receipt import ORDERED_REVIVE_QUEUE_ID, Receipt, read_receipt, topic_of_flag
+from .pop_turn import commit
 from .reading import body_of
 
 if TYPE_CHECKING:
@@ -142,15 +143,23 @@ class AckHandlers:
             topic=header.topic,
         )
         shared.stats.check_pointed(queue.group, queue.topic)
-        # First the new check point: the other way round a crash between the two would lose the message.
-        puts = [
-            self._put(lambda: shared.log.stage_check_point(point, receipt.revive_queue_id)),
-            self._stage_ack(queue, receipt, header.offset),
-        ]
-        reply = ChangeMessageInvisibleTimeReply(
-            pop_time=pop_time, invisible_time=header.invisible_time, revive_qid=receipt.revive_queue_id
+        reply = Reply(
+            ChangeMessageInvisibleTimeReply(
+                pop_time=pop_time, invisible_time=header.invisible_time, revive_qid=receipt.revive_queue_id
+            )
         )
-        return self._stored(puts, Reply(reply), lambda: None)
+        # First the new check point: the other way round a crash between the two would lose the message.
+        put = self._put(lambda: shared.log.stage_check_point(point, receipt.revive_queue_id))
+        if not isinstance(put, Posted):
+            return self._stored([put, self._stage_ack(queue, receipt, header.offset)], reply, lambda: None)
+
+        def there(problem: str | None) -> Any:
+            if problem is not None:
+                return Reply(code=ResponseCode.SYSTEM_ERROR, remark=problem)
+            result = self._stored([self._stage_ack(queue, receipt, header.offset)], reply, lambda: None)
+            return result.finish(commit(shared.store)) if isinstance(result, Staged) else result
+
+        return first_problem([put.done]).addCallback(there)
 
     def _change_ordered(
         self, queue: PopQueue, header: ChangeMessageInvisibleTime, receipt: Receipt

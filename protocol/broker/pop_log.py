@@ -23,6 +23,8 @@ from rmqwire.hashing import tags_code
 from rmqwire.message import encode_properties, message_keys
 
 if TYPE_CHECKING:
+    from twisted.python.failure import Failure
+
     from rmqd.store.messagestore import MessageStore, StagedPut
 
     from .delay import DelayLevels
@@ -158,4 +160,11 @@ def _key(of: PopCheckPoint | PopAck, offset: str, tag: str) -> str:
 
 def first_problem(posted: list[Deferred[str | None]]) -> Deferred[str | None]:
     """Wait for all of them; give the first problem, None when there was none."""
+    for done in posted:
+        done.addErrback(_unexpected)
     return gatherResults(posted).addCallback(lambda problems: next((each for each in problems if each), None))
+
+
+def _unexpected(failure: Failure) -> str:
+    _log.failure("a check point or an acknowledgement was not sent", failure)
+    return f"{type(failure.value).__name__}: {failure.getErrorMessage()}"
