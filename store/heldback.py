@@ -55,7 +55,7 @@ class HeldBack:
     def _merge(self) -> None:
         """Make one group of each two: nobody may confirm anything for long, and memory must not fill up.
 
-        What arrived in them is not told by tags then; who waits for a tag looks again anyway after some seconds.
+        What arrived in them is not told by tags then: whoever waits has to look, whatever it waits for.
         """
         groups, merged = self._groups, deque[Group]()
         while len(groups) > 1:

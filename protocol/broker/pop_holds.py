@@ -169,13 +169,16 @@ class PopHolds:
         return Holding.HELD
 
     def arrived(self, topic: str, queue_id: int, next_offset: int, tags_codes: Sequence[int]) -> None:
-        """Wake those whom what arrived concerns; arguments as for `PullHolds.arrived`."""
+        """Wake those whom what arrived concerns; arguments as for `PullHolds.arrived`.
+
+        Without tags codes it is not known what came, nor how much: it wakes all, whatever they wait for.
+        """
         groups = self.topics.get(topic)
         if groups is None:
             return
         count = len(tags_codes)
         interval = self._limits.force_interval
-        force = interval > 0 and (next_offset - count) // interval != next_offset // interval
+        force = not count or (interval > 0 and (next_offset - count) // interval != next_offset // interval)
         retry = topic.startswith(RETRY_PREFIX)
         arrived: list[Sequence[Mapping[str, str]] | None] = []
 
