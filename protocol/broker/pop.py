@@ -5,9 +5,8 @@ Source: `PopMessageProcessor` (5.5.0).
 
 from __future__ import annotations
 
-import random
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from rmqd.protocol.dispatch import handles
@@ -19,11 +18,12 @@ from rmqwire.codes import ResponseCode
 from rmqwire.errors import RequestError
 from rmqwire.requests.pop import PopMessage, PopMessageReply
 
-from .names import RETRY_PREFIX, pop_retry_topics
+from .names import RETRY_PREFIX
 from .pop_checks import pop_selection
 from .pop_holds import Holding
 from .pop_log import Posted, first_problem
 from .pop_offsets import PopQueue
+from .pop_plan import queues_to_look_at
 from .pop_receipt import (
     ORDERED_REVIVE_QUEUE_ID,
     Receipt,
@@ -117,7 +117,6 @@ class OnePop:
     ) -> None:
         self._shared = shared
         self._header = header
-        self._topic = topic
         self._selection = selection
         self._hold = hold
         self._ordered = bool(header.order)
@@ -128,7 +127,9 @@ class OnePop:
             ORDERED_REVIVE_QUEUE_ID if self._ordered else shared.log.next_queue_id(),
             shared.settings.broker_name,
         )
-        self._plan = self._queues()
+        self._plan = queues_to_look_at(
+            header, topic, shared.topics, shared.settings, lambda: len(self._records) < header.max_msg_nums
+        )
         self._records: list[bytes] = []
         self._starts: list[str] = []
         self._offsets: list[str] = []
@@ -137,37 +138,22 @@ class OnePop:
         self._advances: list[tuple[PopQueue, int]] = []
         self._staged_end = 0
         self._posted: list[Deferred[str | None]] = []
+        self._locked: set[PopQueue] = set()
+        self._ends: dict[PopQueue, int] = {}
         self._in_turn = True
-
-    def _queues(self) -> Iterator[tuple[str, int]]:
-        """The queues to look at: at times the retry topic first, otherwise when there is room left."""
-        header = self._header
-        at_random = random.randrange(100)  # noqa: S311
-        retry_first = at_random < self._shared.settings.retry_probability
-        if retry_first and not self._ordered:
-            yield from self._retry_queues(at_random)
-        if header.queue_id < 0:
-            yield from _turned(self._topic, at_random)
-        else:
-            yield header.topic, header.queue_id
-        if not retry_first and not self._ordered and len(self._records) < header.max_msg_nums:
-            yield from self._retry_queues(at_random)
-
-    def _retry_queues(self, at_random: int) -> Iterator[tuple[str, int]]:
-        settings = self._shared.settings
-        second, first = pop_retry_topics(self._header.topic, self._header.consumer_group)
-        use_first = not settings.retry_v2 or (settings.read_retry_v1 and at_random % 2 == 0)
-        config = self._shared.topics.get(first if use_first else second)
-        if config is not None:
-            yield from _turned(config, at_random)
+        self._watching = False
+        self._dropped: Exception | None = None
 
     def go(self) -> Result:
         """Look at the queues that are left, and answer."""
+        if self._dropped is not None:
+            return self._failed(self._dropped)
         try:
             for topic, queue_id in self._plan:
                 waits = self._pop_queue(PopQueue(topic, self._header.consumer_group, queue_id))
                 if waits is not None:
                     self._in_turn = False
+                    self._watch()
                     return waits.addCallback(self._go_on)
         except (StoreError, RequestError) as failed:
             return self._failed(failed)
@@ -181,6 +167,18 @@ class OnePop:
     def _go_on(self, _: object) -> Any:
         return self.go()
 
+    def _watch(self) -> None:
+        """Have others tell how they committed what is staged, while this pop waits for the disk."""
+        if self._advances and not self._watching:
+            self._watching = True
+            self._shared.store.when_committed(self._committed)
+
+    def _committed(self, failed: Exception | None) -> None:
+        self._watching = False
+        if failed is not None and self._dropped is None:
+            self._dropped = failed
+            self._give_up()
+
     def _pop_queue(self, queue: PopQueue) -> Deferred[Any] | None:
         """Take what a queue has; a Deferred when the disk has to be waited for."""
         shared, header = self._shared, self._header
@@ -189,6 +187,7 @@ class OnePop:
         known = shared.offsets.query(queue)
         waiting = end - (known if known >= 0 else first)
         if queue in shared.offsets.locked:
+            self._ends[queue] = end - waiting
             if not self._ordered:
                 self._rest += waiting
             return None
@@ -219,16 +218,16 @@ class OnePop:
         shared.offsets.locked.add(queue)
 
         def looked(seen: tuple[int, GetResult]) -> None:
-            self._take(queue, known, *seen)
+            if self._dropped is None:
+                self._take(queue, known, *seen)
 
         def failed(failure: Failure) -> Failure:
             self._give_up()
             return failure
 
         def unlocked(result: object) -> object:
-            shared.offsets.locked.discard(queue)
-            # Others passed this queue by and may wait for it.
-            shared.holds.notify_group(PopQueue(self._header.topic, queue.group, queue.queue_id))
+            if queue not in self._locked:
+                self._unlock({queue})
             return result
 
         look = shared.run_in_thread(self._look, queue, known, first, end, wanted, allow_cold=True)
@@ -269,6 +268,7 @@ class OnePop:
 
     def _take(self, queue: PopQueue, known: int, offset: int, found: GetResult) -> None:
         shared, header = self._shared, self._header
+        self._ends[queue] = found.max_offset
         next_offset = offset if offset != known else -1
         if found.count:
             offsets = [_QUEUE_OFFSET.unpack_from(record, _QUEUE_OFFSET_AT)[0] for record in found.records]
@@ -310,6 +310,7 @@ class OnePop:
         )
         if isinstance(put, Posted):
             self._posted.append(put.done)
+            self._lock(queue)
         elif put is not None:
             self._staged_end = put.physical_offset + put.size
 
@@ -338,27 +339,46 @@ class OnePop:
         holding = self._hold()
         if holding is Holding.HELD:
             # Unlike Java also only after a step ahead, as otherwise the next look would end like this one.
-            if self._rest > 0 and self._advances:
+            if (self._rest > 0 and self._advances) or self._more_came():
                 shared.holds.notify(waiters)
             return None
         return self._reply(_HELD_BACK.get(holding, ResponseCode.POLLING_TIMEOUT), "NO_MESSAGE_IN_QUEUE")
 
     def _finish_when_posted(self) -> Deferred[Any]:
         """Wait for check points that went elsewhere; other pops pass these queues by meanwhile."""
-        shared, posted = self._shared, self._posted
-        self._posted = []
-        queues = {queue for queue, _ in self._advances} - shared.offsets.locked
-        shared.offsets.locked.update(queues)
+        posted, self._posted = self._posted, []
+        for queue, _ in self._advances:
+            if queue not in self._shared.offsets.locked:
+                self._lock(queue)
 
-        def stored(problem: str | None) -> Result:
-            shared.offsets.locked.difference_update(queues)
-            failed = None if problem is None else RequestError(problem, ResponseCode.SYSTEM_ERROR)
-            result = self._finish(failed)
-            for queue in queues:
-                shared.holds.notify_group(PopQueue(self._header.topic, queue.group, queue.queue_id))
+        def ended(result: Any) -> Any:
+            self._unlock(self._locked)
             return result
 
-        return first_problem(posted).addCallback(stored)
+        def stored(problem: str | None) -> Result:
+            return self._finish(None if problem is None else RequestError(problem, ResponseCode.SYSTEM_ERROR))
+
+        return first_problem(posted).addBoth(ended).addCallback(stored)
+
+    def _lock(self, queue: PopQueue) -> None:
+        """Have others pass a queue by until it is known whether its check point is stored elsewhere."""
+        self._locked.add(queue)
+        self._shared.offsets.locked.add(queue)
+
+    def _unlock(self, queues: set[PopQueue]) -> None:
+        for queue in list(queues):
+            self._locked.discard(queue)
+            self._shared.offsets.locked.discard(queue)
+            # Others passed this queue by and may wait for it.
+            self._shared.holds.notify_group(PopQueue(self._header.topic, queue.group, queue.queue_id))
+
+    def _more_came(self) -> bool:
+        """Whether queues have more than was seen: what was told before this pop waited woke nobody."""
+        offsets, store = self._shared.offsets, self._shared.store
+        return any(  # who unlocks a queue tells
+            queue not in offsets.locked and store.max_offset(queue.topic, queue.queue_id) > end
+            for queue, end in self._ends.items()
+        )
 
     def _reply(self, code: int, remark: str) -> Reply:
         receipt = self._receipt
@@ -382,9 +402,5 @@ class OnePop:
         """What was taken stays with its queues. Check points that were staged before only bring messages back twice."""
         for queue, _ in self._advances:
             self._shared.offsets.failed(queue)
-
-
-def _turned(topic: TopicConfig, at_random: int) -> Iterator[tuple[str, int]]:
-    """All queues of a topic, beginning anywhere."""
-    count = topic.read_queue_nums
-    return ((topic.topic_name or "", (at_random + index) % count) for index in range(count))
+        self._advances.clear()
+        self._unlock(self._locked)

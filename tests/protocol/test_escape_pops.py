@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred
 
 from rmqd.protocol.broker.escape import Escape
 from rmqd.protocol.broker.names import TIMER_TOPIC
+from rmqd.protocol.broker.pop_log import Posted
 from rmqd.protocol.clocks import wall_clock_ms
 from rmqd.protocol.remoting import PeerError
 from rmqd.store.reading import GetStatus
@@ -51,15 +52,17 @@ class PopScene(Scene):
         raise AssertionError("no answer")
 
     def pop(self) -> RemotingCommand:
-        return self.ask(
-            PopMessage(
-                consumer_group="G",
-                topic="T",
-                queue_id=0,
-                max_msg_nums=1,
-                invisible_time=60_000,
-                born_time=wall_clock_ms(),
-            )
+        return self.ask(self.request())
+
+    @staticmethod
+    def request() -> PopMessage:
+        return PopMessage(
+            consumer_group="G",
+            topic="T",
+            queue_id=0,
+            max_msg_nums=1,
+            invisible_time=60_000,
+            born_time=wall_clock_ms(),
         )
 
     @staticmethod
@@ -139,6 +142,85 @@ def test_an_acknowledgement_that_gets_nowhere_is_refused(scene: PopScene) -> Non
     scene.slave.network.shut(OTHER)
     ack = AckMessage(consumer_group="G", topic="T", queue_id=0, extra_info=scene.receipt(popped), offset=0)
     assert scene.ask(ack).code == ResponseCode.SYSTEM_ERROR
+
+
+class Posts:
+    """What is sent elsewhere, until the test lets it arrive."""
+
+    acting = True
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, Deferred[str | None]]] = []
+
+    def post(self, topic: str, queue_id: int, body: bytes, properties: dict[str, str]) -> Posted:
+        done: Deferred[str | None] = Deferred()
+        self.sent.append((properties["TAGS"], done))
+        return Posted(done)
+
+
+@pytest.fixture
+def posts(scene: PopScene, monkeypatch: pytest.MonkeyPatch) -> Posts:
+    made = Posts()
+    monkeypatch.setattr(scene.slave.parts.pops.shared.log, "elsewhere", made)
+    return made
+
+
+def test_two_pops_of_one_turn_do_not_overtake_each_other(
+    scene: PopScene, posts: Posts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second one's check point counts for nothing if the first one's gets nowhere."""
+    reads: list[bytes] = []
+    with monkeypatch.context() as together:
+        together.setattr(scene.peer.connection, "dataReceived", reads.append)
+        opaques = [scene.peer.send(scene.request()) for _ in range(2)]
+    scene.peer.connection.dataReceived(b"".join(reads))
+    for index, (_, done) in enumerate(posts.sent):
+        done.callback(None if index else "nobody took it")
+    codes = {answer.opaque: answer.code for answer in sent(scene.peer.wire)}
+    assert codes == {opaques[0]: ResponseCode.SYSTEM_ERROR, opaques[1]: ResponseCode.POLLING_TIMEOUT}
+    assert scene.offset() <= 0
+    posts.sent.clear()
+    scene.peer.send(scene.request())
+    posts.sent.pop()[1].callback(None)
+    assert decode_record(sent(scene.peer.wire)[0].body).body == b"a"
+
+
+def test_a_post_that_breaks_locks_nothing_for_ever(scene: PopScene, posts: Posts) -> None:
+    scene.peer.send(scene.request())
+    posts.sent.pop()[1].errback(RuntimeError("a fault of ours"))
+    [answer] = sent(scene.peer.wire)
+    assert (answer.code, answer.remark) == (ResponseCode.SYSTEM_ERROR, "RuntimeError: a fault of ours")
+    assert scene.slave.parts.pops.shared.offsets.locked == set()
+    scene.peer.send(scene.request())
+    posts.sent.pop()[1].callback(None)
+    assert decode_record(sent(scene.peer.wire)[0].body).body == b"a"
+
+
+@pytest.mark.parametrize("problem", [None, "nobody took it"])
+def test_a_change_acknowledges_once_the_new_check_point_is_stored(
+    scene: PopScene, posts: Posts, problem: str | None
+) -> None:
+    """With the acknowledgement alone the message would be nobody's."""
+    scene.peer.send(scene.request())
+    posts.sent.pop()[1].callback(None)
+    [popped] = sent(scene.peer.wire)
+    change = ChangeMessageInvisibleTime(
+        consumer_group="G", topic="T", queue_id=0, extra_info=scene.receipt(popped), offset=0, invisible_time=9_000
+    )
+    scene.peer.send(change)
+    [(tag, done)] = posts.sent
+    assert tag == "ck"
+    posts.sent.clear()
+    done.callback(problem)
+    if problem is not None:
+        assert posts.sent == []
+        assert [(answer.code, answer.remark) for answer in sent(scene.peer.wire)] == [(1, problem)]
+        return
+    assert sent(scene.peer.wire) == []
+    [(tag, done)] = posts.sent
+    assert tag == "ack"
+    done.callback(None)
+    assert [answer.code for answer in sent(scene.peer.wire)] == [ResponseCode.SUCCESS]
 
 
 def test_who_does_not_stand_in_gives_nothing_out(scene: PopScene) -> None:

@@ -13,6 +13,9 @@ from protocol.fakes import ManualThread
 from protocol.pop_world import Popped, PopWorld
 from protocol.wiring import sent
 
+from rmqd.protocol.broker import pop_plan
+from rmqd.protocol.broker.pop_offsets import PopQueue
+from rmqd.store import heldback
 from rmqd.store.errors import ColdRead, WriteFailed
 from rmqwire.bodies import BatchAck, BatchAckMessageRequestBody, PopCheckPoint, TopicConfig
 from rmqwire.codes import ResponseCode
@@ -294,6 +297,121 @@ def test_a_cold_queue_is_read_in_a_thread_and_passed_by_meanwhile(
     assert (answer.remark, answer.ext["restNum"]) == ("NO_MESSAGE_IN_QUEUE", "1")
     thread.run_one()
     assert Popped(sent(waiting.wire)[0]).bodies == [b"a"]
+
+
+def cold_from(world: PopWorld, monkeypatch: pytest.MonkeyPatch, queue_id: int) -> ManualThread:
+    """Pops take queue 0 first; one queue of T has to be read in the thread that is given."""
+    thread, store = ManualThread(), world.world.store
+    read = store.get_messages
+
+    def cold(topic: str, of: int, *args: Any, allow_cold: bool = False, **more: Any) -> object:
+        if not allow_cold and (topic, of) == ("T", queue_id):
+            raise ColdRead("cold")
+        return read(topic, of, *args, allow_cold=True, **more)
+
+    monkeypatch.setattr(store, "get_messages", cold)
+    monkeypatch.setattr(pop_plan.random, "randrange", lambda _: 0)
+    monkeypatch.setattr(world.pops.shared, "run_in_thread", lambda *a, **k: thread(lambda: a[0](*a[1:], **k)))
+    return thread
+
+
+def test_what_comes_in_the_turn_of_a_pop_that_will_wait_wakes_it(
+    world: PopWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It passed others by, so that it waits only after the commit, which tells of what came before."""
+    world.put(b"no", TAGS="A")
+    with monkeypatch.context() as later:
+        later.setattr(world.world.store, "commit", lambda: None)
+        world.put(b"yes", TAGS="B")
+    waiting = world.held(exp="B", exp_type="TAG", queue_id=0)
+    world.tick()
+    assert Popped(sent(waiting.wire)[0]).bodies == [b"yes"]
+
+
+def test_what_comes_while_a_pop_reads_another_queue_wakes_it(world: PopWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    thread = cold_from(world, monkeypatch, 1)
+    waiting = world.held()
+    world.put(b"a")
+    thread.run_one()
+    world.tick()
+    thread.run_one()
+    assert Popped(sent(waiting.wire)[0]).bodies == [b"a"]
+
+
+def test_a_queue_that_is_unlocked_while_a_pop_reads_another_one_wakes_it(
+    world: PopWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    thread = cold_from(world, monkeypatch, 1)
+    world.put(b"a")
+    world.pops.shared.offsets.commit(PopQueue("T", "G", 1), 0)
+    locked = world.pops.shared.offsets.locked
+    locked.add(PopQueue("T", "G", 0))
+    waiting = world.held()
+    locked.clear()
+    thread.run_one()
+    world.tick()
+    thread.run_one()
+    assert Popped(sent(waiting.wire)[0]).bodies == [b"a"]
+
+
+def test_a_pop_that_found_nothing_new_goes_on_waiting(world: PopWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.put(b"no", TAGS="A")
+    waiting = world.held(exp="B", exp_type="TAG")
+    looked: list[str] = []
+    read = world.world.store.get_messages
+
+    def spied(topic: str, *args: Any, **more: Any) -> object:
+        looked.append(topic)
+        return read(topic, *args, **more)
+
+    monkeypatch.setattr(world.world.store, "get_messages", spied)
+    world.tick(2)
+    assert looked.count("T") == 0
+    assert sent(waiting.wire) == []
+
+
+def test_a_commit_of_others_that_fails_while_a_pop_reads_hides_nothing(
+    world: PopWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its check point went with their messages, and its own commit has nothing left to write."""
+    thread = cold_from(world, monkeypatch, 1)
+    world.put(b"a")
+    world.put(b"b", queue_id=1)
+    slow = world.world.peer("slow")
+    slow.send(world.request())
+    with monkeypatch.context() as broken:
+
+        def fail(*_: object) -> None:
+            raise WriteFailed("no disk", file="log")
+
+        broken.setattr(world.world.store.log, "write", fail)
+        with pytest.raises(WriteFailed):
+            world.put(b"x")
+    assert world.pop(queue_id=0).bodies == [b"a"]
+    thread.run_one()
+    [answer] = sent(slow.wire)
+    assert (answer.code, answer.body) == (ResponseCode.SYSTEM_ERROR, b"")
+    again = world.world.peer("again")
+    again.send(world.request())
+    thread.run_one()
+    assert Popped(sent(again.wire)[0]).bodies == [b"b"]
+    assert [world.world.parts.offsets.query("G", "T", queue_id) for queue_id in (0, 1)] == [1, 1]
+
+
+def test_arrivals_of_unknown_tags_wake_whoever_waits(world: PopWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As very many messages that are confirmed late are shown."""
+    monkeypatch.setattr(heldback, "GROUPS_MAX", 2)
+    store = world.world.store
+    by_tag = world.held(exp="B", exp_type="TAG", queue_id=0)
+    by_property = world.held(world.world.peer("sql"), exp="a = 1", exp_type="SQL92", queue_id=0, consumer_group="H")
+    store.hold_back()
+    for tag in "AABA":
+        world.put(tag.encode(), TAGS=tag, a="1")
+    assert sent(by_tag.wire) == sent(by_property.wire) == []
+    store.confirm(store.max_physical_offset)
+    world.tick()
+    assert Popped(sent(by_tag.wire)[0]).bodies == [b"B"]
+    assert Popped(sent(by_property.wire)[0]).bodies == [b"A", b"A", b"B", b"A"]
 
 
 def test_an_administrator_moves_a_group(world: PopWorld) -> None:
