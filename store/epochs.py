@@ -22,6 +22,8 @@ from .files import Files, RealFiles, remove_file
 from .statefile import StateFile
 
 NO_EPOCH = -1
+NOBODYS_EPOCH = 0
+"""Controllers count from 1: no master ever wrote anything in it."""
 
 
 class Epoch(NamedTuple):
@@ -191,12 +193,31 @@ class EpochFile:
         older = [one for one in self.entries if one.start < end and (first is None or _is_before(one, first))]
         self._replace((*older, *(one for one in theirs if one.start <= end)))
 
-    def begin_again(self, start: int) -> None:
-        """Let the last epoch begin anew, at the end of what is left of the log. Raises `StoreError`."""
+    def begin_again(self, record_before: int | None, end: int) -> None:
+        """Let the last epoch begin elsewhere than ever before, as its master has lost the end of the log.
+
+        It begins earlier: what its slaves have of it is then cut, and got again. Later is wrong: what this master wrote
+        from the old beginning on would pass for what the one before wrote there. It should not be within a record, as
+        official slaves cut nothing there.
+
+        An epoch that the log begins with cannot begin earlier. What is left has to be of some epoch to be sent: of one
+        that no other log has, as far as to the first byte, as no epoch ever began with the second one.
+
+        Args:
+            record_before: Where the last record before the epoch begins; None when the log has none there.
+            end: The end of what is left of the log.
+
+        Raises:
+            StoreError: It cannot be saved.
+        """
         *before, last = self.entries
-        if not before and last.start < start:  # what is left has to be of some epoch to be sent
-            before.append(Epoch(last.epoch - 1, last.start))
-        self._replace((*before, Epoch(last.epoch, start)))
+        first = self.entries[0]
+        if record_before is not None and (first.epoch != NOBODYS_EPOCH or record_before > first.start):
+            kept = [one for one in before if one.start <= record_before]
+            self._replace((*kept, Epoch(last.epoch, record_before)))
+        elif last.start < end and last.epoch > NOBODYS_EPOCH:
+            begin = first.start if first.epoch == NOBODYS_EPOCH else last.start
+            self._replace((Epoch(NOBODYS_EPOCH, begin), Epoch(last.epoch, last.start + 1)))
 
     def cut_prefix(self, offset: int) -> None:
         """The log begins at `offset`: drop the stretches that end before it. Raises `StoreError`.

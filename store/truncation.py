@@ -82,6 +82,22 @@ class Truncation(Checkpoints):
         self._drop_group()  # sets where the next group begins
         return offset
 
+    def record_before(self, offset: int) -> int | None:
+        """Where the last record before an offset begins at which one ends; None when the log has none there.
+
+        Reads a whole file at worst, and waits for the disk.
+        """
+        log = self.log
+        if not log.min_offset < offset <= log.wrote_offset or not log.starts:
+            return None
+        scan = LogScan(self._files, log, log.start_of(offset - 1), check_crc=False)
+        found = scan.end
+        for _ in scan:
+            if scan.end >= offset:
+                break
+            found = scan.end
+        return found
+
     def _record_at_or_before(self, offset: int) -> int:
         """The last offset up to this one where a record, a blank or the end of the files is."""
         log = self.log

@@ -206,8 +206,8 @@ class AutoSwitch:
         """Have the epoch in the file.
 
         A master that comes back so quickly that nobody else was elected has its epoch already. If the machine went
-        down, slaves may have bytes of it that are lost here: then the epoch begins anew at the end of what is left,
-        and they cut theirs. After a crash of the process alone nothing is lost, and the slaves keep what they have.
+        down, slaves may have bytes of it that are lost here: then the epoch begins elsewhere, and they cut theirs.
+        After a crash of the process alone nothing is lost, and the slaves keep what they have.
         """
         epochs, end = self.epochs, self._store.max_physical_offset
         if not epochs.entries:  # what was written without a controller is of the first epoch
@@ -216,7 +216,7 @@ class AutoSwitch:
             report = self._store.report
             if report.previous_exit_ok or report.same_boot:
                 return
-            epochs.begin_again(end)
+            epochs.begin_again(self._store.record_before(epochs.entries[-1].start), end)
         else:
             epochs.append(epoch, end)
 

@@ -511,7 +511,7 @@ def test_a_master_whose_machine_went_down_and_is_back_at_once_has_slaves_cut_wha
     pair.send(count=30)
     assert node.store.max_physical_offset > before
     pair.run(5)
-    assert node.auto.epochs.entries == ((0, 0), (1, left))
+    assert node.auto.epochs.entries == ((0, 0), (1, 1))
     assert pair.nodes[2].log() == node.log()
 
 

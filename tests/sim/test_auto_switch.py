@@ -223,3 +223,82 @@ def test_an_election_that_is_interrupted_at_any_operation_can_be_had_again() -> 
         assert one.auto.last_epoch >= 3
         after += 1
     assert after > 3
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_master_back_in_its_epoch_after_a_power_loss_keeps_no_tail_of_an_older_one(seed: int) -> None:
+    """What is left of its epoch must not pass for what the master before wrote there."""
+    cluster = parted(seed)
+    one, two = cluster.nodes.values()
+    cluster.cut_off = {1}
+    two.world.flush()
+    for _ in range(cluster.chance.randrange(10)):
+        cluster.put(two, 1)
+    start = two.auto.epochs.entries[-1].start
+    two.lose_power()
+    two.begin()
+    assert two.store.max_physical_offset > start
+    cluster.poll()
+    assert two.auto.is_master
+    assert two.auto.last_epoch == 2
+    cluster.put(two, cluster.chance.randrange(3))
+    cluster.settle()
+    cluster.put(two, 3)
+    cluster.run(3)
+    same_logs(cluster)
+    assert one.log() == two.log()
+
+
+def shortened(seed: int, *, first: int) -> tuple[Cluster, int]:
+    """Broker 1 lost bytes of its epoch to a power loss, and leads in it again; broker 2, away, has them.
+
+    Returns:
+        The cluster; the bytes of the epoch that are left.
+    """
+    DirectoryLock._held.clear()
+    cluster = Cluster(random.Random(seed), count=2)
+    controller, (one, two) = cluster.controller, cluster.nodes.values()
+    controller.master, controller.epoch = 1, 1
+    controller.members, controller.members_epoch = frozenset((1,)), 1
+    cluster.poll()
+    if first:
+        cluster.put(one, first)
+        cluster.run(3)
+    one.world.flush()
+    one.world.checkpoint()
+    controller.epoch = 2
+    cluster.poll()
+    start = one.store.max_physical_offset
+    assert one.auto.epochs.entries[-1] == (2, start)
+    for _ in range(5):
+        cluster.put(one, 2)
+        cluster.run(0.5)
+    cluster.run(2)
+    assert two.store.max_physical_offset == one.store.max_physical_offset > start
+    two.kill()
+    one.lose_power()
+    one.begin()
+    left = one.store.max_physical_offset - start
+    cluster.poll()
+    assert one.auto.last_epoch == 2
+    return cluster, left
+
+
+def test_a_slave_keeps_nothing_of_an_epoch_that_began_anew() -> None:
+    """Also where nothing of the epoch is left, so that it ends where it began."""
+    nothing_left = 0
+    for seed in range(16):
+        cluster, left = shortened(seed, first=seed % 5 + 1)
+        nothing_left += left <= 0
+        one = cluster.nodes[1]
+        cluster.put(one, cluster.chance.randrange(1, 12))
+        if seed % 2:
+            one.lose_power()
+            one.begin()
+            cluster.poll()
+            cluster.put(one, cluster.chance.randrange(1, 12))
+        cluster.settle()
+        cluster.put(one, 3)
+        cluster.run(3)
+        same_logs(cluster)
+    assert nothing_left > 2

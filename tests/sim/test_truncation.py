@@ -94,7 +94,9 @@ def test_a_cut_that_no_record_begins_at_goes_back_to_the_one_before() -> None:
     for _ in range(3):
         world.stage("A", 0, 100)
         world.commit()
-    first, second, _ = (put.end for put in world.acked)
+    first, second, third = (put.end for put in world.acked)
+    assert [world.store.record_before(at) for at in (third, second + 1, second, first)] == [second, second, first, 0]
+    assert world.store.record_before(0) is world.store.record_before(third + 1) is None
     assert world.store.cut_log(second - 1) == first
     assert world.store.cut_log(first + 1) == first, "there is nothing behind it"
     world.acked = world.acked[:1]

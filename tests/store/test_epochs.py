@@ -125,13 +125,46 @@ def test_a_slave_has_its_masters_epochs_as_far_as_their_logs_are_the_same(
 def test_the_last_epoch_begins_anew(tmp_path: Path) -> None:
     path = tmp_path / "epochs"
     epochs = file_at(path)
-    epochs.append(3, 100)
-    epochs.begin_again(100)
-    assert epochs.entries == ((3, 100),)
-    epochs.begin_again(150)
-    assert file_at(path).entries == ((2, 100), (3, 150))
-    epochs.begin_again(120)
-    assert file_at(path).entries == ((2, 100), (3, 120))
+    for entry in ((3, 100), (4, 400), (5, 400)):
+        epochs.append(*entry)
+    epochs.begin_again(350, 900)
+    assert file_at(path).entries == ((3, 100), (5, 350))
+    epochs.begin_again(100, 900)
+    assert file_at(path).entries == ((3, 100), (5, 100))
+
+
+def test_the_last_epoch_begins_anew_where_the_log_begins(tmp_path: Path) -> None:
+    """What is left is of no epoch that anybody knows."""
+    path = tmp_path / "epochs"
+    epochs = file_at(path)
+    for entry in ((2, 100), (3, 100)):
+        epochs.append(*entry)
+    epochs.begin_again(None, 100)
+    assert epochs.entries == ((2, 100), (3, 100))
+    epochs.begin_again(None, 150)
+    assert file_at(path).entries == ((0, 100), (3, 101))
+    epochs.begin_again(100, 900)
+    assert file_at(path).entries == ((0, 100), (3, 102)), "it began at 100 before"
+
+
+@pytest.mark.parametrize(
+    ("slave", "end", "point"),
+    [
+        (((4, 500),), 1100, 900),
+        (((4, 500),), 700, 700),
+        (((4, 500), (5, 1000)), 2000, 900),
+        (((4, 500), (5, 900)), 2000, 1500),
+    ],
+    ids=["a tail of the one before", "less", "more of this epoch", "after it began anew"],
+)
+def test_what_is_the_same_as_the_log_of_a_master_that_lost_the_end_of_its_own(
+    tmp_path: Path, slave: tuple[tuple[int, int], ...], end: int, point: int
+) -> None:
+    epochs = file_at(tmp_path / "epochs")
+    for entry in ((4, 500), (5, 1000)):
+        epochs.append(*entry)
+    epochs.begin_again(900, 1500)
+    assert consistent_point([Epoch(*one) for one in slave], end, epochs.entries, 1500) == point
 
 
 def test_an_epoch_behind_the_end_of_the_log_is_gone_with_it(tmp_path: Path) -> None:
