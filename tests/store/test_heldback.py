@@ -100,3 +100,33 @@ def test_very_many_groups_are_held_back_in_little_memory(tmp_path: Path, monkeyp
     assert seen == [50, 50]
     assert not len(store.held_back)
     store.close()
+
+
+@pytest.mark.parametrize(("bound", "most"), [("GROUPS_MAX", 32), ("ENTRIES_MAX", 256)])
+def test_groups_of_very_many_queues_are_held_back_in_little_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bound: str, most: int
+) -> None:
+    """Merged groups come to hold all queues; and what is confirmed is seen while the lag stays as large as it is."""
+    monkeypatch.setattr(heldback, bound, most)
+    store = opened(tmp_path)
+    store.hold_back()
+    held = store.held_back
+    assert held is not None
+    ends: list[int] = []
+    steps = 0
+    for number in range(400):
+        ends.append(put(store, *range(8)))
+        entries = sum(len(group) for _, group in held._groups)
+        assert entries == held._entries <= 256
+        if number >= 200:
+            before = store.max_offset("T", 0)
+            store.confirm(ends[number - 200])
+            steps += store.max_offset("T", 0) > before
+            assert store.max_offset("T", 0) <= number - 199
+    assert steps > 8
+    assert store.max_offset("T", 7) > 150
+    store.cut_log(ends[390])
+    store.confirm(ends[390])
+    assert [store.max_offset("T", queue_id) for queue_id in range(8)] == [391] * 8
+    assert held._entries == len(held) == 0
+    store.close()
