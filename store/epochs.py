@@ -113,6 +113,7 @@ class EpochFile:
     def __init__(self, path: str, *, files: Files | None = None) -> None:
         self._files: Files = files or RealFiles()
         self._file = StateFile(path, files=self._files)
+        self._loss = StateFile(path + ".lost", files=self._files)
         self.entries: tuple[Epoch, ...] = ()
 
     def load(self, log_end: int) -> None:
@@ -193,6 +194,16 @@ class EpochFile:
         older = [one for one in self.entries if one.start < end and (first is None or _is_before(one, first))]
         self._replace((*older, *(one for one in theirs if one.start <= end)))
 
+    def note_loss(self) -> None:
+        """Write down that the end of the last epoch may be lost, until it begins again. Raises `StoreError`."""
+        if self.entries and not self.may_have_lost:
+            self._loss.save(b"%d\n" % self.last_epoch)
+
+    @property
+    def may_have_lost(self) -> bool:
+        """Whether that is written down of the epoch that is the last one now. Raises `StoreError`."""
+        return self._loss.load() == b"%d\n" % self.last_epoch
+
     def begin_again(self, record_before: int | None, end: int) -> None:
         """Let the last epoch begin elsewhere than ever before, as its master has lost the end of the log.
 
@@ -218,6 +229,10 @@ class EpochFile:
         elif last.start < end and last.epoch > NOBODYS_EPOCH:
             begin = first.start if first.epoch == NOBODYS_EPOCH else last.start
             self._replace((Epoch(NOBODYS_EPOCH, begin), Epoch(last.epoch, last.start + 1)))
+        try:
+            self._loss.remove()  # should it come back, the epoch begins once more
+        except OSError as error:
+            raise StoreError(f"cannot remove: {error.strerror}", file=self._loss.path) from error
 
     def cut_prefix(self, offset: int) -> None:
         """The log begins at `offset`: drop the stretches that end before it. Raises `StoreError`.

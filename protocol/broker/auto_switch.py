@@ -92,6 +92,8 @@ class AutoSwitch:
         self._store = store
         self.epochs = epochs
         epochs.load(store.max_physical_offset)
+        if not (store.report.previous_exit_ok or store.report.same_boot):
+            epochs.note_loss()
         self.broker_id: int | None = None
         self.is_master: bool | None = None
         self.service = ReplicaService(store, settings, clock, run_in_thread, epochs)
@@ -213,10 +215,8 @@ class AutoSwitch:
         if not epochs.entries:  # what was written without a controller is of the first epoch
             end = self._store.min_physical_offset
         if epoch == epochs.last_epoch:
-            report = self._store.report
-            if report.previous_exit_ok or report.same_boot:
-                return
-            epochs.begin_again(self._store.record_before(epochs.entries[-1].start), end)
+            if epochs.may_have_lost:
+                epochs.begin_again(self._store.record_before(epochs.entries[-1].start), end)
         else:
             epochs.append(epoch, end)
 

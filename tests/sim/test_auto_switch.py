@@ -278,6 +278,9 @@ def shortened(seed: int, *, first: int) -> tuple[Cluster, int]:
     two.kill()
     one.lose_power()
     one.begin()
+    if seed % 3 == 0:
+        one.kill()
+        one.begin()  # which knows nothing of the power any more
     left = one.store.max_physical_offset - start
     cluster.poll()
     assert one.auto.last_epoch == 2

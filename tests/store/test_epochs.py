@@ -133,6 +133,23 @@ def test_the_last_epoch_begins_anew(tmp_path: Path) -> None:
     assert file_at(path).entries == ((3, 100), (5, 100))
 
 
+def test_a_loss_is_known_until_the_epoch_begins_anew_or_is_over(tmp_path: Path) -> None:
+    path = tmp_path / "epochs"
+    epochs = file_at(path)
+    epochs.note_loss()
+    assert not epochs.may_have_lost, "there is nothing to lose"
+    epochs.append(3, 100)
+    assert not epochs.may_have_lost
+    epochs.note_loss()
+    assert file_at(path).may_have_lost
+    epochs.append(4, 200)
+    assert not file_at(path).may_have_lost
+    epochs.note_loss()
+    epochs.note_loss()
+    epochs.begin_again(150, 900)
+    assert not file_at(path).may_have_lost
+
+
 def test_the_last_epoch_begins_anew_where_the_log_begins(tmp_path: Path) -> None:
     """What is left is of no epoch that anybody knows."""
     path = tmp_path / "epochs"
