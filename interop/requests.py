@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import select
 import time
 from typing import Any
@@ -36,7 +37,9 @@ def topic_config(broker: str, topic: str) -> dict[str, Any] | None:
     """Return a topic as the broker keeps it."""
     header, body = raw.request(broker, GET_ALL_TOPIC_CONFIG, version=MODERN_VERSION)
     assert header["code"] == SUCCESS, header
-    found: dict[str, Any] | None = json.loads(body)["topicConfigTable"].get(topic)
+    # Brokers with static topics write numbers as names, as FastJSON does.
+    text = re.sub(r"([{,])\s*(-?\d+)\s*:", r'\1"\2":', body.decode())
+    found: dict[str, Any] | None = json.loads(text)["topicConfigTable"].get(topic)
     return found
 
 

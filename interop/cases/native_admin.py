@@ -112,6 +112,8 @@ ROWS = [
     Row("sendMessage -n {ns} -t {sent_topic} -p hello -k k -c TagA -b broker-a -i 0", mask=r"[0-9A-F]{32,}"),
     Row("sendMsgStatus -n {ns} -b broker-a -c 2", loose=True, mask=r"[0-9A-F]{32,}"),
     Row("checkMsgSendRT -n {ns} -t {sent_topic} -a 3", loose=True),
+]
+STATIC_ROWS = [
     Row("updateStaticTopic -n {ns} -t static-{own} -qn 2 -b broker-a", mask=r"[0-9]{13}"),
     Row("updateStaticTopic -n {ns} -t static-{own} -qn 3 -c DefaultCluster", mask=r"[0-9]{13}"),
     Row("remappingStaticTopic -n {ns} -t static-{own} -b broker-a", mask=r"[0-9]{13}"),
@@ -227,12 +229,23 @@ def test_exports(command: str, scene: Scene, tmp_path: Path) -> None:
             told = scene.native.run(*arguments, "-n", scene.words["ns"])
             expect((told.code, told.err), (0, ""))
         else:
-            scene.api.mqadmin(scene.words["ns"], *arguments, version=VERSION)
+            told_by_official = scene.api.mqadmin(scene.words["ns"], *arguments, version=VERSION)
+            expect_that(list((tmp_path / tool).glob("*.json")), "a file of the official tool", told_by_official)
         text = next((tmp_path / tool).glob("*.json")).read_text()
         trees.append(json.loads(re.sub(r'"exportTime":\s*\d+', '"exportTime":0', text)))
     if command == "exportMetrics":
         trees = [_shape(tree) for tree in trees]
     expect(trees[1], trees[0])
+
+
+@case(
+    "native_admin/12",
+    "both tools do the same with static topics; after the others, as no export works where there are any: the official tool cannot read them",
+    source=SOURCE,
+)
+@pytest.mark.parametrize("row", STATIC_ROWS, ids=lambda row: row.line.replace(" -n {ns}", ""))
+def test_static_topics(row: Row, scene: Scene) -> None:
+    test_same_text(row, scene)
 
 
 def _shape(tree: object) -> object:
