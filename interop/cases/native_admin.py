@@ -390,6 +390,7 @@ def test_monitoring(scene: Scene) -> None:
 @case(
     "native_admin/10", "what a broker kept in RocksDB is read from its folder", source="ExportMetadataInRocksDBCommand"
 )
+@pytest.mark.long
 def test_rocks_folder(scene: Scene, shared_servers: Servers, shared_cluster: Cluster, tmp_path: Path) -> None:
     properties = {"brokerName": "rocks", "brokerClusterName": "Rocks", "storeType": "defaultRocksDB"}
     broker = shared_servers.broker(shared_cluster.namesrv, properties, kind="official", version=VERSION)

@@ -260,6 +260,7 @@ def test_order_topics(api: Api, cluster: Cluster) -> None:
     "the queues of an orderly consumer that is killed go to another within the life of its locks, in order",
     source="RebalanceLockManager.REBALANCE_LOCK_MAX_LIVE_TIME (60 s)",
 )
+@pytest.mark.long
 def test_killed(orphaned: Orphaned) -> None:
     expect(until(lambda: bool(orphaned.heir_began_after_s), 120), True, "the heir gets messages")
     took_s = orphaned.heir_began_after_s[0]

@@ -204,7 +204,11 @@ def test_restart(crash: bool, api: Api, servers: Servers) -> None:
     source="timerwheel, timerlog, config/timercheck, config/timermetrics of 5.5.0",
 )
 @pytest.mark.parametrize(
-    "crash", [pytest.param(False, id="stopped"), pytest.param(True, id="killed", marks=pytest.mark.long)]
+    "crash",
+    [
+        pytest.param(False, id="stopped", marks=pytest.mark.long),
+        pytest.param(True, id="killed", marks=pytest.mark.long),
+    ],
 )
 def test_from_official(crash: bool, api: Api, servers: Servers) -> None:
     hand_over(api, servers, crash, {"kind": "official", "version": "5.5.0"}, {})
