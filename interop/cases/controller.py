@@ -22,6 +22,7 @@ from interop.official import controller_properties
 from interop.popping import Popper
 from interop.ports import free_port
 from interop.replicas import can_send, expect_same_logs, send_some, wait_caught_up
+from interop.server import wait_offsets_written
 
 
 @pytest.fixture(scope="module")
@@ -373,6 +374,7 @@ def told(printed: str) -> str:
     "pops go on over a change of the master: what was acknowledged does not come back, what was not does, from the new master",
     source="PopMessageProcessor, PopReviveService, ReplicasManager.changeToMaster 5.5.0",
 )
+@pytest.mark.long
 def test_pops_over_a_change(group: Group, api: Api) -> None:
     group.revive()
     first = group.wait_master()
@@ -381,12 +383,13 @@ def test_pops_over_a_change(group: Group, api: Api) -> None:
     at_first = Popper(first.address, topic, consumers, NAME)
     with at_first.connection:
         at_first.send(*"abcd")
-        popped = at_first.pop_all(4, 8_000, timeout_s=20)
+        popped = at_first.pop_all(4, 30_000, timeout_s=20)
         expect(sorted(message["body"] for message in popped), list("abcd"), "popped from the first master")
         for message in popped:
             if message["body"] in "ac":
                 expect(at_first.ack(message)["code"], 0, "code of an acknowledgement")
     wait_caught_up(first, second)
+    wait_offsets_written(second, topic, consumers, 4)  # which are copied every 10 s
     first.kill()
     group.wait_master(but=first)
     at_second = Popper(second.address, topic, consumers, NAME)
