@@ -7,6 +7,7 @@ import random
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -153,13 +154,22 @@ class Watch(threading.Thread):
         self._pid = pid
         self.over = threading.Event()
         self.samples: list[tuple[float, float, int]] = []
-        """Seconds, MiB of memory, file handles."""
+        """Seconds, MiB of memory, file handles; of those of one file of the store only one is left out, as many are
+        kept open while the store grows (`open_files_max`)."""
 
     def run(self) -> None:
         while not self.over.wait(1.0):
             pages = int(Path(f"/proc/{self._pid}/statm").read_text().split()[1])
-            handles = len(os.listdir(f"/proc/{self._pid}/fd"))
+            handles = self._handles()
             self.samples.append((time.monotonic(), pages * os.sysconf("SC_PAGE_SIZE") / (1 << 20), handles))
+
+    def _handles(self) -> int:
+        folder = Path(f"/proc/{self._pid}/fd")
+        names: list[str] = []
+        for handle in folder.iterdir():
+            with suppress(FileNotFoundError):  # closed meanwhile
+                names.append(os.readlink(handle))
+        return len(names) - len({name for name in names if Path(name).name.isdigit()})
 
 
 def slope(points: list[tuple[float, float]]) -> float:
