@@ -96,16 +96,8 @@ class TopicAdminHandlers:
     @handles(UpdateAndCreateTopic)
     def update(self, request: Request, header: UpdateAndCreateTopic) -> Result:
         """Make or change one topic."""
-        config = TopicConfig(
-            topic_name=header.topic,
-            read_queue_nums=header.read_queue_nums,
-            write_queue_nums=header.write_queue_nums,
-            topic_filter_type=header.topic_filter_type,
-            perm=header.perm,
-            topic_sys_flag=header.topic_sys_flag or 0,
-            order=header.order,
-            attributes=parse_changes(header.attributes),
-        )
+        config = _config_of(header)
+        config.order, config.attributes = header.order, parse_changes(header.attributes)
         self._check(config)
         return self._update([config])
 
@@ -121,14 +113,7 @@ class TopicAdminHandlers:
     def update_static(self, request: Request, header: UpdateAndCreateStaticTopic) -> Result:
         """Make or change the part of a static topic that is here: its physical queues and the mapping."""
         detail = body_of(request, TopicQueueMappingDetail)
-        config = TopicConfig(
-            topic_name=header.topic,
-            read_queue_nums=header.read_queue_nums,
-            write_queue_nums=header.write_queue_nums,
-            topic_filter_type=header.topic_filter_type,
-            perm=header.perm,
-            topic_sys_flag=header.topic_sys_flag or 0,
-        )
+        config = _config_of(header)
         self._check(config)
         if detail.topic != header.topic:
             raise RequestError(f"The mapping is of topic {detail.topic}, and not of {header.topic}")
@@ -227,3 +212,15 @@ class TopicAdminHandlers:
     def system_topics(self, request: Request, header: GetSystemTopicListFromBroker) -> Result:
         """List the topics that the broker itself uses."""
         return Reply(body=TopicList(topic_list=sorted(self._topics.system_topics)).encode())
+
+
+def _config_of(header: UpdateAndCreateTopic | UpdateAndCreateStaticTopic) -> TopicConfig:
+    """Give what a request asks for, as far as topics of either kind take it."""
+    return TopicConfig(
+        topic_name=header.topic,
+        read_queue_nums=header.read_queue_nums,
+        write_queue_nums=header.write_queue_nums,
+        topic_filter_type=header.topic_filter_type,
+        perm=header.perm,
+        topic_sys_flag=header.topic_sys_flag or 0,
+    )
