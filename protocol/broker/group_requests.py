@@ -8,7 +8,7 @@ Source: `ReplicasManager.register`, `BrokerOuterAPI` (5.5.0).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +52,17 @@ class Told:
     epoch: int
     set_epoch: int
     members: frozenset[int]
+
+    @classmethod
+    def of(
+        cls,
+        reply: ControllerRegisterBrokerReply | ControllerElectMasterReply | ControllerGetReplicaInfoReply,
+        set_epoch: int,
+        members: Iterable[int],
+    ) -> Told:
+        """Read what answers have in common; the set in sync comes with it in different ways."""
+        master_epoch = reply.master_epoch or 0
+        return cls(reply.master_broker_id, reply.master_address, master_epoch, set_epoch, frozenset(members))
 
 
 class GroupRequests:
@@ -164,13 +175,7 @@ class GroupRequests:
             raise
         reply = answer.header(ControllerRegisterBrokerReply)
         body = SyncStateSet.decode(answer.body) if answer.body else SyncStateSet()
-        return Told(
-            reply.master_broker_id,
-            reply.master_address,
-            reply.master_epoch or 0,
-            body.sync_state_set_epoch,
-            frozenset(body.sync_state_set),
-        )
+        return Told.of(reply, body.sync_state_set_epoch, body.sync_state_set)
 
     async def elect(self) -> Told:
         """Ask for an election; give who is master afterwards.
@@ -190,13 +195,7 @@ class GroupRequests:
         )
         reply = answer.header(ControllerElectMasterReply)
         body = ElectMasterResponseBody.decode(answer.body) if answer.body else ElectMasterResponseBody()
-        return Told(
-            reply.master_broker_id,
-            reply.master_address,
-            reply.master_epoch or 0,
-            reply.sync_state_set_epoch or 0,
-            frozenset(body.sync_state_set),
-        )
+        return Told.of(reply, reply.sync_state_set_epoch or 0, body.sync_state_set)
 
     async def look(self) -> Told:
         """Give who is master, and who is in sync.
@@ -207,13 +206,7 @@ class GroupRequests:
         answer = await self._controllers.call(ControllerGetReplicaInfo(broker_name=self._broker.name))
         reply = answer.header(ControllerGetReplicaInfoReply)
         body = SyncStateSet.decode(answer.body) if answer.body else SyncStateSet()
-        return Told(
-            reply.master_broker_id,
-            reply.master_address,
-            reply.master_epoch or 0,
-            body.sync_state_set_epoch,
-            frozenset(body.sync_state_set),
-        )
+        return Told.of(reply, body.sync_state_set_epoch, body.sync_state_set)
 
     async def alter(self, master_epoch: int, set_epoch: int, members: frozenset[int]) -> tuple[int, frozenset[int]]:
         """Wish for another set of replicas in sync.
