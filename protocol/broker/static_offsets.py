@@ -40,6 +40,8 @@ from .static_front import led_items
 from .static_replies import now_or_later
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rmqd.protocol.dispatch import Handler, Request
     from rmqd.protocol.replies import Result
     from rmqd.store.messagestore import MessageStore
@@ -61,6 +63,7 @@ if TYPE_CHECKING:
 
 R = TypeVar("R", bound="Header")
 T = TypeVar("T", bound="TopicRequest")
+E = TypeVar("E", GetMaxOffsetReply, GetMinOffsetReply)
 
 _NOBODY = "Not found, maybe this group consumer boot first"
 
@@ -151,18 +154,8 @@ class StaticOffsets:
             RequestError: The queue is led by another broker.
         """
         item = _known(last_item(led_items(detail, header.queue_id)), detail)
-        return Deferred.fromCoroutine(self._max_offset(handler, request, header, detail, item))
-
-    async def _max_offset(
-        self,
-        handler: Handler,
-        request: Request,
-        header: GetMaxOffset,
-        detail: TopicQueueMappingDetail,
-        item: LogicQueueMappingItem,
-    ) -> Reply:
-        found = await self._asked(handler, request, header, detail, item, GetMaxOffsetReply)
-        return Reply(GetMaxOffsetReply(offset=logical_offset(item, found.offset)))
+        end = self._end_of(handler, request, header, detail, item, GetMaxOffsetReply, logical_offset)
+        return Deferred.fromCoroutine(end)
 
     def min_offset(
         self, handler: Handler, request: Request, header: GetMinOffset, detail: TopicQueueMappingDetail
@@ -178,18 +171,22 @@ class StaticOffsets:
         except RequestError as other:
             raise RequestError(f"{detail.topic}-{header.queue_id} {words}", other.code) from other
         item = _known(item_at(items, 0), detail)
-        return Deferred.fromCoroutine(self._min_offset(handler, request, header, detail, item))
+        begin = self._end_of(handler, request, header, detail, item, GetMinOffsetReply, logical_offset_within)
+        return Deferred.fromCoroutine(begin)
 
-    async def _min_offset(
+    async def _end_of(
         self,
         handler: Handler,
         request: Request,
-        header: GetMinOffset,
+        header: GetMaxOffset | GetMinOffset,
         detail: TopicQueueMappingDetail,
         item: LogicQueueMappingItem,
+        reply: type[E],
+        to_logical: Callable[[LogicQueueMappingItem, int], int],
     ) -> Reply:
-        found = await self._asked(handler, request, header, detail, item, GetMinOffsetReply)
-        return Reply(GetMinOffsetReply(offset=logical_offset_within(item, found.offset)))
+        """Ask where a stretch begins or ends, and say it in offsets of the logical queue."""
+        found = await self._asked(handler, request, header, detail, item, reply)
+        return Reply(reply(offset=to_logical(item, found.offset)))
 
     def earliest_store_time(
         self, handler: Handler, request: Request, header: GetEarliestMsgStoretime, detail: TopicQueueMappingDetail
