@@ -20,12 +20,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from rmqd.store.errors import ReplicaRefused
-from rmqwire.bodies import (
-    EpochEntry,
-    HAClientRuntimeInfo,
-    HAConnectionRuntimeInfo,
-    HARuntimeInfo,
-)
+from rmqwire.bodies import EpochEntry, HARuntimeInfo
 
 from .auto_switch_acks import SwitchAcks
 from .auto_switch_master import ReplicaService
@@ -282,34 +277,14 @@ class AutoSwitch:
 
         Source: `AutoSwitchHAService.getRuntimeInfo`.
         """
-        end = self._store.max_physical_offset
         if not self.is_master:
-            client = self._client
-            read_ms, written_ms = client.times_ms()
-            return HARuntimeInfo(
-                master=False,
-                ha_client_runtime_info=HAClientRuntimeInfo(
-                    master_addr=client.address,
-                    transferred_byte_in_second=client.rate.look(),
-                    max_offset=end,
-                    last_read_timestamp=read_ms,
-                    last_write_timestamp=written_ms,
-                    master_flush_offset=self._store.master_flushed_offset,
-                ),
-            )
+            return self._client.status()
+        end = self._store.max_physical_offset
         return HARuntimeInfo(
             master=True,
             master_commit_log_max_offset=end,
             in_sync_slave_nums=len(self._sync.members) - 1,
             ha_connection_info=[
-                HAConnectionRuntimeInfo(
-                    addr=link.peer,
-                    slave_ack_offset=link.ack_offset,
-                    diff=end - link.ack_offset,
-                    in_sync=link.broker_id in self._sync.members,
-                    transferred_byte_in_second=link.rate.look(),
-                    transfer_from_where=link.next_offset,
-                )
-                for link in self.service.replicas()
+                link.status(end, in_sync=link.broker_id in self._sync.members) for link in self.service.replicas()
             ],
         )

@@ -21,6 +21,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from rmqd.store.errors import ColdRead, StoreError
+from rmqwire.bodies import HAConnectionRuntimeInfo
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
@@ -264,6 +265,17 @@ class SlaveLink(Protocol):
     def sign_of_life(self) -> bytes:
         """Give what is sent when there is nothing to send."""
         return FRAME_HEAD.pack(self.next_offset, 0)
+
+    def status(self, log_end: int, *, in_sync: bool) -> HAConnectionRuntimeInfo:
+        """Give the state as tools show it."""
+        return HAConnectionRuntimeInfo(
+            addr=self.peer,
+            slave_ack_offset=self.ack_offset,
+            diff=log_end - self.ack_offset,
+            in_sync=in_sync,
+            transferred_byte_in_second=self.rate.look(),
+            transfer_from_where=self.next_offset,
+        )
 
 
 class HaService(ServerFactory):

@@ -18,6 +18,7 @@ from twisted.logger import Logger
 
 from rmqd.protocol.hosts import parse_address
 from rmqd.store.errors import StoreError
+from rmqwire.bodies import HAClientRuntimeInfo, HARuntimeInfo
 
 from .ha_master import FRAME_HEAD, REPORT, TICK_S, HaSettings, Rate
 
@@ -203,6 +204,21 @@ class HaClient(Factory):
             return 0, 0
         now, now_ms = self.clock.seconds(), self._wall_clock_ms()
         return now_ms - round((now - link.last_heard) * 1000), now_ms - round((now - link.last_written) * 1000)
+
+    def status(self) -> HARuntimeInfo:
+        """Give the state as tools show it."""
+        read_ms, written_ms = self.times_ms()
+        return HARuntimeInfo(
+            master=False,
+            ha_client_runtime_info=HAClientRuntimeInfo(
+                master_addr=self.address,
+                transferred_byte_in_second=self.rate.look(),
+                max_offset=self.store.max_physical_offset,
+                last_read_timestamp=read_ms,
+                last_write_timestamp=written_ms,
+                master_flush_offset=self.store.master_flushed_offset,
+            ),
+        )
 
     def say(self, problem: str) -> None:
         """Log why nothing is replicated, once."""

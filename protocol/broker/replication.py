@@ -19,7 +19,7 @@ from rmqd.protocol.client import tcp_endpoints
 from rmqd.protocol.remoting import PeerError
 from rmqd.protocol.transport import write_promptly
 from rmqd.store.epochs import EpochFile
-from rmqwire.bodies import HAClientRuntimeInfo, HAConnectionRuntimeInfo, HARuntimeInfo
+from rmqwire.bodies import HARuntimeInfo
 from rmqwire.codes import ResponseCode
 from rmqwire.errors import WireError
 from rmqwire.requests.ha import ExchangeBrokerHaInfo, ExchangeBrokerHaInfoReply
@@ -333,32 +333,10 @@ class Replication:
         """
         if self.auto_switch is not None:
             return self.auto_switch.status()
-        end, client = self._store.max_physical_offset, self.client
-        if client is not None:
-            read_ms, written_ms = client.times_ms()
-            return HARuntimeInfo(
-                master=False,
-                ha_client_runtime_info=HAClientRuntimeInfo(
-                    master_addr=client.address,
-                    transferred_byte_in_second=client.rate.look(),
-                    max_offset=end,
-                    last_read_timestamp=read_ms,
-                    last_write_timestamp=written_ms,
-                    master_flush_offset=self.master_flushed_offset,
-                ),
-            )
-        gap = self.service.settings.gap_bytes
-        slaves = [
-            HAConnectionRuntimeInfo(
-                addr=link.peer,
-                slave_ack_offset=link.ack_offset,
-                diff=end - link.ack_offset,
-                in_sync=end - link.ack_offset < gap,
-                transferred_byte_in_second=link.rate.look(),
-                transfer_from_where=link.next_offset,
-            )
-            for link in self.service.links
-        ]
+        if self.client is not None:
+            return self.client.status()
+        end, gap = self._store.max_physical_offset, self.service.settings.gap_bytes
+        slaves = [link.status(end, in_sync=end - link.ack_offset < gap) for link in self.service.links]
         return HARuntimeInfo(
             master=True,
             master_commit_log_max_offset=end,
