@@ -5,15 +5,10 @@ Source: `PopMessageProcessor.getMessageContent`, `MessageDecoder` (5.5.0).
 
 from __future__ import annotations
 
-from rmqwire.message import (
-    PROPERTIES_SIZE_MAX_BYTES,
-    decode_properties,
-    decode_record,
-    encode_properties,
-    encode_record,
-)
+from rmqwire.message import PROPERTIES_SIZE_MAX_BYTES, decode_properties, decode_record, encode_properties
 
 from .pop_receipt import POP_CK, Receipt, write_receipt
+from .retold import retold
 
 
 def under_own_topic(
@@ -29,21 +24,13 @@ def under_own_topic(
         if len(text) > PROPERTIES_SIZE_MAX_BYTES:  # the consumer makes the receipt of the reply's header
             text = message.properties
         told.append(
-            encode_record(
-                topic=topic,
-                queue_id=message.queue_id,
-                body=message.body,
-                properties=text,
+            retold(
+                message,
+                topic,
+                message.queue_id,
+                text,
                 queue_offset=message.queue_offset,
                 physical_offset=message.physical_offset,
-                flag=message.flag,
-                sys_flag=message.sys_flag,
-                born_timestamp=message.born_timestamp,
-                born_host=message.born_host,
-                store_timestamp=message.store_timestamp,
-                store_host=message.store_host,
-                reconsume_times=message.reconsume_times,
-                prepared_transaction_offset=message.prepared_transaction_offset,
             )
         )
     return told

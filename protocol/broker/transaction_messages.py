@@ -22,12 +22,12 @@ from rmqwire.message import (
     decode_properties,
     decode_record,
     encode_properties,
-    encode_record,
     message_keys,
 )
 
 from .delay import REAL_QUEUE_ID, REAL_TOPIC, DelayLevels, delay_level
 from .names import TRANS_CHECK_MAX_TIME_TOPIC, TRANS_HALF_TOPIC
+from .retold import retold
 
 if TYPE_CHECKING:
     from rmqd.store.messagestore import MessageStore, StagedPut
@@ -204,22 +204,14 @@ class HalfMessage:
 
     def check_body(self, put: StagedPut) -> bytes:
         """Write the record that a check (39) carries: the copy's offsets, the real topic and queue."""
-        message = self.message
-        return encode_record(
-            topic=self.real_topic,
-            queue_id=self.real_queue_id,
-            body=message.body,
-            properties=encode_properties(self.properties),
+        properties = encode_properties(self.properties)
+        return retold(
+            self.message,
+            self.real_topic,
+            self.real_queue_id,
+            properties,
             queue_offset=put.queue_offset,
             physical_offset=put.physical_offset,
-            flag=message.flag,
-            sys_flag=message.sys_flag,
-            born_timestamp=message.born_timestamp,
-            born_host=message.born_host,
-            store_timestamp=message.store_timestamp,
-            store_host=message.store_host,
-            reconsume_times=message.reconsume_times,
-            prepared_transaction_offset=message.prepared_transaction_offset,
         )
 
 
