@@ -9,16 +9,16 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from .escape import Escape
-from .escape_delays import EscapedDelays
+from .escape_delays import EscapedDelays, pause_ms
 from .escape_halves import EscapedHalves
-from .escape_pops import EscapedPops, EscapedRevives
-from .escape_timers import EscapedTimerPuts, EscapedTimers
+from .escape_pops import EscapedRevives, escaped_pops
+from .escape_rounds import EscapeRounds, WhileActing
+from .escape_timers import EscapedTimerPuts, escaped_timers
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
     from .delay import DelayLevels
-    from .escape_rounds import EscapeRounds
     from .parts import BrokerParts
 
 
@@ -27,7 +27,7 @@ def escapes(
     levels: DelayLevels,
     wall_clock_ms: Callable[[], int],
     run_in_thread: Callable[..., Deferred[Any]],
-) -> list[EscapeRounds]:
+) -> list[EscapeRounds | WhileActing]:
     """Make the services of an acting slave, none where the options want none; pops of any broker may read elsewhere."""
     broker = parts.options.broker
     escape = parts.pops.shared.elsewhere = Escape(
@@ -35,31 +35,24 @@ def escapes(
     )
     if not (parts.send_settings.is_slave and broker.enable_slave_acting_master and broker.enable_remote_escape):
         return []
-    services: list[EscapeRounds] = [
-        EscapedDelays(
-            parts.store,
-            levels,
-            parts.delay_offsets,
-            escape,
-            lambda: parts.members.acting,
+
+    def acting() -> bool:
+        return parts.members.acting
+
+    delays = EscapedDelays(parts.store, levels, parts.delay_offsets, escape, wall_clock_ms, run_in_thread)
+    halves = EscapedHalves(parts.store, parts.topics, parts.offsets, escape, run_in_thread)
+    services: list[EscapeRounds | WhileActing] = [
+        EscapeRounds(delays.send_all, acting, parts.reactor, pause_ms, "delayed messages"),
+        EscapeRounds(
+            halves.send_all,
+            acting,
             parts.reactor,
-            wall_clock_ms,
-            run_in_thread,
-        ),
-        EscapedHalves(
-            parts.store,
-            parts.topics,
-            parts.offsets,
-            escape,
-            lambda: parts.members.acting,
-            lambda: parts.transaction_settings.check_interval_ms,
-            parts.reactor,
-            run_in_thread,
+            lambda _: parts.transaction_settings.check_interval_ms,
+            "open transactions",
         ),
     ]
     if parts.timers is not None:
-        puts = EscapedTimerPuts(escape, wall_clock_ms)
-        services.append(EscapedTimers(parts.timers, puts, lambda: parts.members.acting, parts.reactor))
-    parts.pops.shared.log.elsewhere = EscapedRevives(escape, lambda: parts.members.acting, wall_clock_ms)
-    services.append(EscapedPops(parts.pops, lambda: parts.members.acting, parts.reactor))
+        services.append(escaped_timers(parts.timers, EscapedTimerPuts(escape, wall_clock_ms), acting, parts.reactor))
+    parts.pops.shared.log.elsewhere = EscapedRevives(escape, acting, wall_clock_ms)
+    services.append(escaped_pops(parts.pops, acting, parts.reactor))
     return services

@@ -15,18 +15,17 @@ from rmqwire.errors import MalformedMessage
 from rmqwire.message import StoredMessage, decode_properties, decode_record
 
 from .delay import DELAY, REAL_TOPIC, SCHEDULE_TOPIC
-from .escape_rounds import EscapeRounds
 from .names import TRANS_HALF_TOPIC
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
-    from twisted.internet.interfaces import IReactorTime
 
     from rmqd.store.messagestore import MessageStore
 
     from .delay import DelayLevels
     from .delay_offsets import DelayOffsets
     from .escape import Escape
+    from .escape_rounds import Acting
 
 _log = Logger()
 
@@ -35,7 +34,12 @@ _BATCH = 32
 _CLEARED = (DELAY, "TIMER_DELIVER_MS", "TIMER_DELAY_SEC")
 
 
-class EscapedDelays(EscapeRounds):
+def pause_ms(waits: bool) -> int:
+    """How long to pause between two rounds; longer where something could not go on."""
+    return RETRY_MS if waits else PAUSE_MS
+
+
+class EscapedDelays:
     """Delivers delayed messages of an acting slave.
 
     Args:
@@ -43,8 +47,6 @@ class EscapedDelays(EscapeRounds):
         levels: The table of levels.
         offsets: Progress by level.
         escape: Takes what is due.
-        acting: Whether to deliver now.
-        clock: For the rounds.
         wall_clock_ms: What messages are due by.
         run_in_thread: Reads.
     """
@@ -55,12 +57,9 @@ class EscapedDelays(EscapeRounds):
         levels: DelayLevels,
         offsets: DelayOffsets,
         escape: Escape,
-        acting: Callable[[], bool],
-        clock: IReactorTime,
         wall_clock_ms: Callable[[], int],
         run_in_thread: Callable[..., Deferred[Any]],
     ) -> None:
-        super().__init__(acting, clock, lambda: PAUSE_MS if self._problem is None else RETRY_MS, "delayed messages")
         self._store = store
         self._levels = levels
         self._offsets = offsets
@@ -68,16 +67,17 @@ class EscapedDelays(EscapeRounds):
         self._wall_clock_ms = wall_clock_ms
         self._run_in_thread = run_in_thread
 
-    async def _send_all(self) -> str | None:
+    async def send_all(self, acting: Acting) -> str | None:
+        """Send what is due; say why something could not go on."""
         problem = None
         for level in self._levels.delays_ms:
-            problem = await self._deliver(level) or problem
+            problem = await self._deliver(level, acting) or problem
         return problem
 
-    async def _deliver(self, level: int) -> str | None:
+    async def _deliver(self, level: int, acting: Acting) -> str | None:
         """Send what is due of one level; say why it could not go on."""
         queue_id = level - 1
-        while self._acting():
+        while acting():
             offset = max(self._offsets.get(level), self._store.min_offset(SCHEDULE_TOPIC, queue_id))
             if offset >= self._store.max_offset(SCHEDULE_TOPIC, queue_id):
                 return None
@@ -87,7 +87,7 @@ class EscapedDelays(EscapeRounds):
                 self._offsets.set(level, max(found.next_begin_offset, found.min_offset))
                 return None
             for record in found.records:
-                if not self._acting():
+                if not acting():
                     return None
                 try:
                     message = decode_record(record)

@@ -21,7 +21,6 @@ from rmqwire.errors import MalformedMessage
 from rmqwire.message import SYS_FLAG_TRANSACTION_PREPARED
 
 from .delay import REAL_QUEUE_ID
-from .escape_rounds import EscapeRounds
 from .names import TRANS_HALF_TOPIC, TRANS_OP_HALF_TOPIC
 from .transaction_check import GROUP
 from .transaction_ends import EndedHalves
@@ -29,12 +28,12 @@ from .transaction_messages import PREPARED_QUEUE_OFFSET, TRAN_MSG, HalfMessage
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
-    from twisted.internet.interfaces import IReactorTime
 
     from rmqd.store.messagestore import MessageStore
     from rmqd.store.reading import GetResult
 
     from .escape import Escape
+    from .escape_rounds import Acting
     from .offsets import ConsumerOffsets
     from .topics import TopicTable
 
@@ -43,7 +42,7 @@ _log = Logger()
 _READ_COUNT = 32
 
 
-class EscapedHalves(EscapeRounds):
+class EscapedHalves:
     """Sends open half messages of an acting slave.
 
     Args:
@@ -51,9 +50,6 @@ class EscapedHalves(EscapeRounds):
         topics: How many half queues there are.
         offsets: Progress of the checks.
         escape: Takes what is open.
-        acting: Whether to send now.
-        interval_ms: Between two rounds.
-        clock: For the rounds.
         run_in_thread: Reads.
     """
 
@@ -63,29 +59,26 @@ class EscapedHalves(EscapeRounds):
         topics: TopicTable,
         offsets: ConsumerOffsets,
         escape: Escape,
-        acting: Callable[[], bool],
-        interval_ms: Callable[[], int],
-        clock: IReactorTime,
         run_in_thread: Callable[..., Deferred[Any]],
     ) -> None:
-        super().__init__(acting, clock, interval_ms, "open transactions")
         self._store = store
         self._topics = topics
         self._offsets = offsets
         self._escape = escape
         self._run_in_thread = run_in_thread
 
-    async def _send_all(self) -> str | None:
+    async def send_all(self, acting: Acting) -> str | None:
+        """Send the open ones of all queues; say why something could not go on."""
         config = self._topics.get(TRANS_HALF_TOPIC)
         problem = None
         for queue_id in range(config.read_queue_nums if config is not None else 0):
             try:
-                problem = await self._send_open(queue_id) or problem
+                problem = await self._send_open(queue_id, acting) or problem
             except StoreError as cause:
                 problem = f"half queue {queue_id} cannot be read: {cause}"
         return problem
 
-    async def _send_open(self, queue_id: int) -> str | None:
+    async def _send_open(self, queue_id: int, acting: Acting) -> str | None:
         """Send the open ones of one queue; say why it could not go on."""
         at, ended = self._stored(TRANS_HALF_TOPIC, queue_id), EndedHalves(self._stored(TRANS_OP_HALF_TOPIC, queue_id))
         while ended.read_to < self._store.max_offset(TRANS_OP_HALF_TOPIC, queue_id):
@@ -93,12 +86,12 @@ class EscapedHalves(EscapeRounds):
             if found.next_begin_offset <= ended.read_to:
                 raise StoreError(f"no note can be read at {ended.read_to}: {found.status}")
             ended.take(found, at, self._store.max_offset(TRANS_HALF_TOPIC, queue_id))
-        while self._acting() and at < self._store.max_offset(TRANS_HALF_TOPIC, queue_id):
+        while acting() and at < self._store.max_offset(TRANS_HALF_TOPIC, queue_id):
             found = await self._read(TRANS_HALF_TOPIC, queue_id, at)
             records = found.records if found.status is GetStatus.FOUND else []
             for record in records:
                 if not ended.has(at):
-                    problem = await self._send(record) if self._acting() else "the master is back"
+                    problem = await self._send(record) if acting() else "the master is back"
                     if problem is not None:
                         return problem
                 self._advance(queue_id, ended, at, at + 1)

@@ -15,16 +15,15 @@ from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
 
-from .escape_rounds import EscapeRounds
+from .escape_rounds import WhileActing
 from .pop_log import Posted
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
 
     from .escape import Escape
+    from .escape_rounds import Acting
     from .pop_service import PopService
-
-LOOK_MS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +46,7 @@ class EscapedRevives:
         wall_clock_ms: Stamps.
     """
 
-    def __init__(self, escape: Escape, is_acting: Callable[[], bool], wall_clock_ms: Callable[[], int]) -> None:
+    def __init__(self, escape: Escape, is_acting: Acting, wall_clock_ms: Callable[[], int]) -> None:
         self._escape = escape
         self._is_acting = is_acting
         self._wall_clock_ms = wall_clock_ms
@@ -63,8 +62,8 @@ class EscapedRevives:
         return Posted(Deferred.fromCoroutine(self._escape.put(topic, note, properties, key=queue_id)))
 
 
-class EscapedPops(EscapeRounds):
-    """Has a slave bring popped messages back while it stands in.
+def escaped_pops(pops: PopService, acting: Acting, clock: IReactorTime) -> WhileActing:
+    """Have a slave bring popped messages back while it stands in.
 
     Args:
         pops: The slave's.
@@ -72,15 +71,7 @@ class EscapedPops(EscapeRounds):
         clock: For the rounds.
     """
 
-    def __init__(self, pops: PopService, acting: Callable[[], bool], clock: IReactorTime) -> None:
-        super().__init__(acting, clock, lambda: LOOK_MS, "popped messages")
-        self._pops = pops
-        self._reviving = False
+    async def begin() -> None:
+        pops.begin_reviving()
 
-    async def _round(self) -> None:
-        if self._acting() and not self._reviving:
-            self._reviving = True
-            self._pops.begin_reviving()
-        elif not self._acting() and self._reviving:
-            self._reviving = False
-            await self._pops.end_reviving()
+    return WhileActing(begin, pops.end_reviving, lambda: pops.reviving, acting, clock, "popped messages")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from rmqd.store.errors import StoreError
 
-from .escape_rounds import EscapeRounds
+from .escape_rounds import WhileActing
 from .names import REVIVE_TOPIC_PREFIX
 from .timer_messages import NotPut, as_put
 
@@ -21,10 +21,9 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
 
     from .escape import Escape
+    from .escape_rounds import Acting
     from .timer_messages import Put
     from .timer_service import TimerService
-
-LOOK_MS = 500
 
 
 class EscapedTimerPuts:
@@ -53,8 +52,8 @@ class EscapedTimerPuts:
         return len(puts), None
 
 
-class EscapedTimers(EscapeRounds):
-    """Has the timer of a slave deliver while the slave stands in.
+def escaped_timers(timers: TimerService, puts: EscapedTimerPuts, acting: Acting, clock: IReactorTime) -> WhileActing:
+    """Have the timer of a slave deliver while the slave stands in.
 
     Args:
         timers: The slave's.
@@ -62,16 +61,6 @@ class EscapedTimers(EscapeRounds):
         acting: Whether it stands in now.
         clock: For the rounds.
     """
-
-    def __init__(
-        self, timers: TimerService, puts: EscapedTimerPuts, acting: Callable[[], bool], clock: IReactorTime
-    ) -> None:
-        super().__init__(acting, clock, lambda: LOOK_MS, "timer messages")
-        self._timers = timers
-        self._puts = puts
-
-    async def _round(self) -> None:
-        if self._acting() and self._timers.follows:
-            await self._timers.lead(self._puts)
-        elif not self._acting() and not self._timers.follows:
-            await self._timers.follow()
+    return WhileActing(
+        lambda: timers.lead(puts), timers.follow, lambda: not timers.follows, acting, clock, "timer messages"
+    )

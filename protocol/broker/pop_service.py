@@ -63,6 +63,7 @@ class PopService:
         handlers: For the dispatcher.
         orders: Saved by the broker.
         shared: What the handlers work on.
+        reviving: Whether messages are brought back.
 
     Raises:
         StoreDamaged: The state of ordered pops cannot be read.
@@ -123,6 +124,7 @@ class PopService:
         self.handlers: list[object] = [PopHandlers(shared), AckHandlers(shared), NotifyHandlers(shared)]
         self._clock = clock
         self._timer_behind = timer_behind
+        self.reviving = False
         self._queues: list[ReviveQueue] = []
         self._rounds = Rounds(clock, lambda: options.broker.revive_interval, self.revive_once, "bringing messages back")
 
@@ -148,6 +150,7 @@ class PopService:
 
     def begin_reviving(self) -> None:
         """Bring messages back, as a master does; also after `end_reviving` has ended."""
+        self.reviving = True
         broker, shared = self._options.broker, self.shared
         shared.out.begin(shared.wall_clock_ms())
         self._queues = [
@@ -164,6 +167,7 @@ class PopService:
 
     async def end_reviving(self) -> None:
         """Bring nothing back: the master does."""
+        self.reviving = False
         for queue in self._queues:
             queue.stopped = True
         await self._rounds.stop()

@@ -26,7 +26,7 @@ from rmqwire.message import encode_host
 from .acting import escapes
 from .controller_link import ControllerLink, controller_link
 from .delay import DelayLevels
-from .escape_rounds import EscapeRounds
+from .escape_rounds import EscapeRounds, WhileActing
 from .leading import Leading
 from .listening import listen_pair
 from .parts import BrokerParts
@@ -70,7 +70,7 @@ class Broker:
         self._threads = ThreadPool(0, DISK_THREADS, name=f"{self.name} disk")
         self._server = RemotingServer(reactor, reactor, options.server.bind_address, server_sockets(options.server))
         self._upkeep: Upkeep
-        self._escapes: list[EscapeRounds] = []
+        self._escapes: list[EscapeRounds | WhileActing] = []
         self.port = 0
         self.vip_port = 0
         self.address = ""
