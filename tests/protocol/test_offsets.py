@@ -48,6 +48,18 @@ def test_nothing_is_written_when_nothing_has_changed(tmp_path: Path) -> None:
     assert thread.jobs == []
 
 
+def test_the_first_commit_after_a_copy_raises_the_version(tmp_path: Path) -> None:
+    master, slave = offsets(tmp_path / "master"), offsets(tmp_path / "slave")
+    master.commit("group", "topic", 0, 5)
+    slave.copy_from(loads(master.body()))
+    assert slave.data_version == master.data_version
+    slave.commit("group", "topic", 0, 5)
+    assert slave.data_version == master.data_version, "nothing has changed"
+    slave.commit("group", "topic", 0, 6)
+    slave.commit("group", "topic", 0, 7)
+    assert slave.data_version.counter == master.data_version.counter + 1
+
+
 @pytest.mark.parametrize("version", ["4.7.0", "5.5.0"])
 def test_an_official_file_is_read(tmp_path: Path, version: str) -> None:
     """Groups go on where they were on an official broker."""
