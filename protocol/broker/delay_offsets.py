@@ -9,7 +9,7 @@ from rmqwire.bodies import DataVersion
 from rmqwire.dialect import pretty
 from rmqwire.errors import MalformedBody
 
-from .state_text import load_state, table_of
+from .state_text import VERSION, load_state, table_of, version_of
 from .state_writer import RunInThread, StateWriter
 from .topics import next_version
 
@@ -55,13 +55,11 @@ class DelayOffsets:
             except (TypeError, ValueError) as cause:
                 raise MalformedBody(f"offsetTable: {level!r}: {offset!r} is no level and offset") from cause
         self._table = table
-        version = tree.get("dataVersion")
-        if version is not None:
-            self._version = DataVersion.of_tree(version)
+        self._version = version_of(tree, self._version)
 
     def tree(self) -> dict[str, Any]:
         """Give the content of the file, as a slave asks for it too (45)."""
-        return {"dataVersion": self._version, "offsetTable": self._table}
+        return {VERSION: self._version, "offsetTable": self._table}
 
     def copy_from(self, tree: dict[str, Any]) -> None:
         """Take a master's progress, as slaves are sent it (45).

@@ -16,7 +16,7 @@ from rmqwire.errors import MalformedBody
 
 from . import names
 from .attributes import GROUP_ATTRIBUTES, alter
-from .state_text import EntryTexts, document, indented, load_state, table_of, unknown_members
+from .state_text import VERSION, EntryTexts, document, indented, load_state, table_of, unknown_members, version_of
 from .state_writer import RunInThread, StateWriter
 from .topics import next_version, with_extra
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _log = Logger()
 
-_GROUPS, _FORBIDDEN, _VERSION = "subscriptionGroupTable", "forbiddenTable", "dataVersion"
+_GROUPS, _FORBIDDEN = "subscriptionGroupTable", "forbiddenTable"
 _FORBIDDEN_READ = 1 << 2
 """The bit of `forbiddenTable` that takes reading away (`PermName.INDEX_PERM_READ` is 2)."""
 
@@ -90,10 +90,8 @@ class SubscriptionGroups:
             if not isinstance(topics, dict) or not all(isinstance(bits, int) for bits in topics.values()):
                 raise MalformedBody(f"{_FORBIDDEN} of {group} is no map of numbers")
             forbidden[group] = topics
-        version = tree.get(_VERSION)
-        if version is not None:
-            self.data_version = DataVersion.of_tree(version)
-        self._members = {name: value for name, value in tree.items() if name not in (_GROUPS, _FORBIDDEN, _VERSION)}
+        self.data_version = version_of(tree, self.data_version)
+        self._members = {name: value for name, value in tree.items() if name not in (_GROUPS, _FORBIDDEN, VERSION)}
         self.forbidden = forbidden
         self._extra = extra
         self.table.update(found)
@@ -103,11 +101,8 @@ class SubscriptionGroups:
         return indented(with_extra(config, extra) if extra else config, 2)
 
     def _encode(self) -> bytes:
-        members = {name: indented(value, 1) for name, value in self._members.items()}
-        members[_VERSION] = indented(self.data_version, 1)
-        members[_FORBIDDEN] = indented(self.forbidden, 1)
-        members[_GROUPS] = self._texts.text()
-        return document(members)
+        values = {**self._members, VERSION: self.data_version, _FORBIDDEN: self.forbidden}
+        return document({_GROUPS: self._texts.text()}, values)
 
     def find(self, group: str) -> SubscriptionGroupConfig | None:
         """Give a group, made now if the broker may make it.
@@ -172,10 +167,10 @@ class SubscriptionGroups:
         Raises:
             MalformedBody: It is no such table; nothing has changed.
         """
-        if DataVersion.of_tree(tree.get(_VERSION) or {}) == self.data_version:
+        if DataVersion.of_tree(tree.get(VERSION) or {}) == self.data_version:
             return False
         members, gone = self._members, self.table.keys() - table_of(tree, _GROUPS).keys()
-        self._load({name: tree[name] for name in (_GROUPS, _FORBIDDEN, _VERSION) if tree.get(name) is not None})
+        self._load({name: tree[name] for name in (_GROUPS, _FORBIDDEN, VERSION) if tree.get(name) is not None})
         self._members = members
         for name in gone:
             del self.table[name]

@@ -18,7 +18,7 @@ from rmqwire.bodies import DataVersion
 from rmqwire.dialect import dumps
 from rmqwire.errors import MalformedBody
 
-from .state_text import EntryTexts, document, indented, load_state, table_of
+from .state_text import VERSION, EntryTexts, document, indented, load_state, table_of
 from .state_writer import RunInThread, StateWriter
 from .topics import next_version
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _log = Logger()
 
-_OFFSETS, _PULL, _GROUPS, _VERSION = "offsetTable", "pullOffsetTable", "groupTopicMap", "dataVersion"
+_OFFSETS, _PULL, _GROUPS = "offsetTable", "pullOffsetTable", "groupTopicMap"
 NONE = -1
 """What `query` gives for a queue that was never committed."""
 
@@ -87,22 +87,18 @@ class ConsumerOffsets:
         table: Table = {}
         for key, queues in table_of(tree, _OFFSETS).items():
             table[key] = _queues(key, queues)
-        version = tree.get(_VERSION)
+        version = tree.get(VERSION)
         if version is not None:
             self.data_version = DataVersion.of_tree(version)
-        known = (_OFFSETS, _PULL, _GROUPS, _VERSION)
+        known = (_OFFSETS, _PULL, _GROUPS, VERSION)
         self._members = {name: value for name, value in tree.items() if name not in known}
         self.table = table
 
     def _encode(self) -> bytes:
-        members = {name: indented(value, 1) for name, value in self._members.items()}
-        members[_VERSION] = indented(self.data_version, 1)
         if self._groups_text is None:
             self._groups_text = indented(self.topics_by_group(), 1)
-        members[_GROUPS] = self._groups_text
-        members[_OFFSETS] = self._texts.text()
-        members[_PULL] = self._pull_texts.text()
-        return document(members)
+        texts = {_GROUPS: self._groups_text, _OFFSETS: self._texts.text(), _PULL: self._pull_texts.text()}
+        return document(texts, {**self._members, VERSION: self.data_version})
 
     def body(self) -> bytes:
         """Write the table compactly, as a slave asks for it (43).
@@ -111,7 +107,7 @@ class ConsumerOffsets:
         its parser skips no object with bare integer keys.
         """
         whole = {
-            _VERSION: self.data_version,
+            VERSION: self.data_version,
             _GROUPS: self.topics_by_group(),
             _OFFSETS: self.table,
         }
@@ -124,7 +120,7 @@ class ConsumerOffsets:
             MalformedBody: They are no offsets; nothing has changed.
         """
         found = {key: _queues(key, queues) for key, queues in table_of(tree, _OFFSETS).items()}
-        version = tree.get(_VERSION)
+        version = tree.get(VERSION)
         if version is not None:
             self.data_version = DataVersion.of_tree(version)
             self._as_copied = True

@@ -15,7 +15,7 @@ from rmqwire.bodies import PopOrder
 from rmqwire.errors import MalformedBody
 
 from .pop_offsets import PopQueue
-from .state_text import document, indented, load_state, table_of
+from .state_text import document, load_state, table_of
 from .state_writer import RunInThread, StateWriter
 
 if TYPE_CHECKING:
@@ -201,9 +201,7 @@ class PopOrders:
         table: dict[str, dict[int, PopOrder]] = {}
         for queue in sorted(self._table):
             table.setdefault(f"{queue.topic}@{queue.group}", {})[queue.queue_id] = self._table[queue]
-        members = {name: indented(value, 1) for name, value in self._members.items()}
-        members[_TABLE] = indented(table, 1)
-        return document(members)
+        return document({}, {**self._members, _TABLE: table})
 
     def _changed(self, queue: PopQueue, order: PopOrder) -> None:
         self._writer.mark()

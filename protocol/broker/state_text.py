@@ -13,6 +13,7 @@ import msgspec
 from twisted.logger import Logger
 
 from rmqd.store.errors import StoreDamaged
+from rmqwire.bodies import DataVersion
 from rmqwire.dialect import loads, pretty
 from rmqwire.errors import MalformedBody
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 _log = Logger()
 T = TypeVar("T")
+
+VERSION = "dataVersion"
 
 
 def load_state(file: StateFile, read: Callable[[dict[str, Any]], T]) -> T | None:
@@ -88,8 +91,20 @@ def _members(kind: type[msgspec.Struct]) -> frozenset[str]:
     return frozenset(field.encode_name for field in msgspec.structs.fields(kind))
 
 
-def document(members: Mapping[str, bytes]) -> bytes:
-    """Join the pretty texts of an object's members, sorted by name."""
+def version_of(tree: Mapping[str, Any], default: DataVersion) -> DataVersion:
+    """Give the version in a state file; the default when it has none."""
+    version = tree.get(VERSION)
+    return default if version is None else DataVersion.of_tree(version)
+
+
+def document(texts: Mapping[str, bytes], values: Mapping[str, Any] | None = None) -> bytes:
+    """Write an object, its members sorted by name.
+
+    Args:
+        texts: Members whose pretty texts are there.
+        values: Members to write pretty now.
+    """
+    members = {**{name: indented(value, 1) for name, value in (values or {}).items()}, **texts}
     lines = b",\n\t".join(b'"%b":%b' % (name.encode(), members[name]) for name in sorted(members))
     return b"{\n\t" + lines + b"\n}"
 

@@ -17,7 +17,7 @@ from rmqwire.bodies import DataVersion, TopicQueueMappingDetail
 from rmqwire.dialect import dumps
 from rmqwire.errors import MalformedBody
 
-from .state_text import EntryTexts, document, indented, load_state, table_of
+from .state_text import VERSION, EntryTexts, document, indented, load_state, table_of, version_of
 from .state_writer import RunInThread, StateWriter
 from .topics import next_version
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _log = Logger()
 
-_MAPPINGS, _VERSION = "topicQueueMappingInfoMap", "dataVersion"
+_MAPPINGS = "topicQueueMappingInfoMap"
 _COPIED, _COPIED_VERSION = "topicQueueMappingDetailMap", "mappingDataVersion"
 
 
@@ -71,15 +71,11 @@ class StaticTable:
 
     def _load(self, tree: dict[str, Any]) -> None:
         self.table.update(_mappings(table_of(tree, _MAPPINGS)))
-        if tree.get(_VERSION) is not None:
-            self.data_version = DataVersion.of_tree(tree[_VERSION])
-        self._members = {name: value for name, value in tree.items() if name not in (_MAPPINGS, _VERSION)}
+        self.data_version = version_of(tree, self.data_version)
+        self._members = {name: value for name, value in tree.items() if name not in (_MAPPINGS, VERSION)}
 
     def _encode(self) -> bytes:
-        members = {name: indented(value, 1) for name, value in self._members.items()}
-        members[_VERSION] = indented(self.data_version, 1)
-        members[_MAPPINGS] = self._texts.text()
-        return document(members)
+        return document({_MAPPINGS: self._texts.text()}, {**self._members, VERSION: self.data_version})
 
     def get(self, topic: str) -> TopicQueueMappingDetail | None:
         """Give the mapping of a topic, None when it is not a static one."""

@@ -13,7 +13,7 @@ from rmqwire.bodies import DataVersion
 from rmqwire.dialect import dumps
 from rmqwire.errors import MalformedBody
 
-from .state_text import load_state, table_of
+from .state_text import VERSION, load_state, table_of, version_of
 from .state_writer import RunInThread, StateWriter
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from rmqd.store.statefile import StateFile
 
-_VERSION, _COUNT, _AT = "dataVersion", "count", "timeStamp"
+_COUNT, _AT = "count", "timeStamp"
 
 
 class TopicCounts:
@@ -57,8 +57,7 @@ class TopicCounts:
             except (KeyError, TypeError, ValueError) as cause:
                 raise MalformedBody(f"{self._member}: {topic}: {entry!r} is no count") from cause
         self._table = table
-        if tree.get(_VERSION) is not None:
-            self._version = DataVersion.of_tree(tree[_VERSION])
+        self._version = version_of(tree, self._version)
 
     def encode(self) -> bytes:
         """The content of the file, and of the answer to a slave."""
@@ -69,7 +68,7 @@ class TopicCounts:
             timestamp=max([before.timestamp, *(at_ms for _, at_ms in self._table.values())]),
         )
         counts = {topic: {_COUNT: count, _AT: at_ms} for topic, (count, at_ms) in self._table.items()}
-        return dumps({_VERSION: version, self._member: counts})
+        return dumps({VERSION: version, self._member: counts})
 
     def copy_from(self, tree: dict[str, Any]) -> None:
         """Take a master's counts, as slaves are sent them.

@@ -19,7 +19,7 @@ from rmqwire.bodies import DataVersion, TopicConfig
 
 from . import names
 from .attributes import TOPIC_ATTRIBUTES, alter
-from .state_text import EntryTexts, document, indented, load_state, table_of, unknown_members
+from .state_text import VERSION, EntryTexts, document, indented, load_state, table_of, unknown_members, version_of
 from .state_writer import RunInThread, StateWriter
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ _log = Logger()
 
 OnChanged = Callable[[list[TopicConfig]], "Deferred[None] | None"]
 
-_TOPICS, _VERSION = "topicConfigTable", "dataVersion"
+_TOPICS = "topicConfigTable"
 _SCHEDULE_QUEUES = 18
 _BENCHMARK_QUEUES = 1024
 
@@ -103,10 +103,8 @@ class TopicTable:
             more = unknown_members(entry, TopicConfig)
             if more:
                 extra[name] = more
-        version = tree.get(_VERSION)
-        if version is not None:
-            self.data_version = DataVersion.of_tree(version)
-        self._members = {name: value for name, value in tree.items() if name not in (_TOPICS, _VERSION)}
+        self.data_version = version_of(tree, self.data_version)
+        self._members = {name: value for name, value in tree.items() if name not in (_TOPICS, VERSION)}
         self._extra = extra
         self.table.update(found)
 
@@ -115,10 +113,7 @@ class TopicTable:
         return indented(with_extra(config, extra) if extra else config, 2)
 
     def _encode(self) -> bytes:
-        members = {name: indented(value, 1) for name, value in self._members.items()}
-        members[_VERSION] = indented(self.data_version, 1)
-        members[_TOPICS] = self._texts.text()
-        return document(members)
+        return document({_TOPICS: self._texts.text()}, {**self._members, VERSION: self.data_version})
 
     def get(self, topic: str) -> TopicConfig | None:
         """Give a topic, None when it does not exist."""
@@ -251,10 +246,10 @@ class TopicTable:
         Raises:
             MalformedBody: It is no such table; nothing has changed.
         """
-        if DataVersion.of_tree(tree.get(_VERSION) or {}) == self.data_version:
+        if DataVersion.of_tree(tree.get(VERSION) or {}) == self.data_version:
             return False
         members, gone = self._members, self.table.keys() - table_of(tree, _TOPICS).keys()
-        self._load({name: tree[name] for name in (_TOPICS, _VERSION) if tree.get(name) is not None})
+        self._load({name: tree[name] for name in (_TOPICS, VERSION) if tree.get(name) is not None})
         self._members = members
         for name in gone:
             del self.table[name]
