@@ -1,4 +1,4 @@
-"""A broker group whose master a controller elects, as cases look at it: who is master, who is in step, who was told."""
+"""A broker group whose master a controller elects, as cases look at it: its state, who was told, what it keeps of sends."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from interop import raw
-from interop.api import Api
-from interop.case import expect_that
+from interop.api import Api, Consumer
+from interop.case import expect, expect_bodies, expect_that
 from interop.cluster import Servers, cluster_brokers
 from interop.driver import until
-from interop.replicas import LIVELY
+from interop.replicas import LIVELY, can_send, expect_same_logs, send_some, wait_caught_up
 from interop.server import Broker
 
 CONTROLLER_GET_METADATA_INFO = 1005
@@ -173,3 +173,51 @@ class Group:
 def runs(broker: Broker) -> bool:
     """Tell whether a broker's process is there."""
     return broker.process is not None and broker.process.alive()
+
+
+class Sending:
+    """A producer of a group's topic that looks for a new master every second.
+
+    Args:
+        group: Where to.
+        api: Makes the topic and the producer.
+        settings: Of the producer.
+
+    Attributes:
+        topic: The topic.
+        sent: The bodies of all that was sent, each acknowledged.
+    """
+
+    def __init__(self, group: Group, api: Api, **settings: Any) -> None:
+        self._group = group
+        self._api = api
+        self.topic = group.topic(api)
+        self._producer = api.producer(group.name_servers, set=QUICK_CLIENT, **settings)
+        self.sent: list[str] = []
+
+    def send(self, word: str) -> None:
+        """Send some messages."""
+        self.sent += send_some(self._producer, self.topic, word)
+
+    def send_again(self, word: str, what: str) -> None:
+        """Send some once that is possible again, as it has to be before long."""
+        expect(until(lambda: can_send(self._producer, self.topic), 60), True, what)
+        self.send(word)
+
+    def expect_kept(self, master: Broker, *slaves: Broker) -> None:
+        """Read all that was sent anew, and expect the same logs."""
+        read_all(self._group, self._api, self.topic, self.sent)
+        for slave in slaves:
+            expect_same_logs(master, slave, wait_caught_up(master, slave))
+
+
+def read_all(group: Group, api: Api, topic: str, sent: list[str]) -> None:
+    """Read everything anew, and expect what was sent."""
+    consumer = api.consumer(group.name_servers, topic, set=QUICK_CLIENT)
+    consumer.wait_bodies(sent)
+    expect_sent(consumer, sent)
+
+
+def expect_sent(consumer: Consumer, sent: list[str]) -> None:
+    """Expect a consumer to have all that was sent; messages of other cases come too."""
+    expect_bodies([message for message in consumer.received() if message["body"] in sent], sent, once=False)

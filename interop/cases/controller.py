@@ -8,28 +8,32 @@ import re
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
 
 from interop.api import Api, Producer, bodies
 from interop.case import case, expect, expect_bodies, expect_that
 from interop.cluster import Kind, Servers
-from interop.controlled import NAME, QUICK_CLIENT, Group
+from interop.controlled import NAME, QUICK_CLIENT, Group, Sending, expect_sent, read_all
 from interop.driver import DriverError, until
 from interop.native import Native
 from interop.official import controller_properties
 from interop.popping import Popper
 from interop.ports import free_port
-from interop.replicas import can_send, expect_same_logs, send_some, wait_caught_up
-from interop.server import wait_offsets_written
+from interop.replicas import expect_same_logs, wait_caught_up
+from interop.server import Broker, wait_offsets_written
+
+
+@pytest.fixture(scope="module", autouse=True)
+def since_5(official_version: str) -> None:
+    """Nothing here is for older servers."""
+    if official_version < "5":
+        pytest.skip("there is no such mode before 5.0")
 
 
 @pytest.fixture(scope="module")
 def group(tmp_path_factory: pytest.TempPathFactory, kind: Kind, official_version: str) -> Iterator[Group]:
     """A controller and two brokers of the kind under test; what cases end, the next one revives."""
-    if official_version < "5":
-        pytest.skip("there is no such mode before 5.0")
     servers = Servers(tmp_path_factory.mktemp("controlled"), kind, official_version)
     try:
         yield group_of(servers, "tested-tested")
@@ -46,7 +50,7 @@ def group_of(servers: Servers, kinds: str, name_server: str | None = None, contr
     return group
 
 
-def other_of(group: Group, broker: Any) -> Any:
+def other_of(group: Group, broker: Broker) -> Broker:
     """The other one of two."""
     return next(one for one in group.brokers if one is not broker)
 
@@ -65,25 +69,23 @@ def change_masters(group: Group, api: Api) -> None:
     """Kill the master under a producer and a consumer, and start it again."""
     first = group.wait_master()
     second = other_of(group, first)
-    topic = group.topic(api)
-    producer = api.producer(group.name_servers, set=QUICK_CLIENT)
-    sent = send_some(producer, topic, "before")
-    consumer = api.consumer(group.name_servers, topic, set=QUICK_CLIENT)
-    consumer.wait_bodies(sent)
+    sending = Sending(group, api)
+    sending.send("before")
+    consumer = api.consumer(group.name_servers, sending.topic, set=QUICK_CLIENT)
+    consumer.wait_bodies(sending.sent)
 
     first.kill()
     expect(group.wait_master(but=first).address, second.address, "the master once the first one is dead")
-    expect(until(lambda: can_send(producer, topic), 60), True, "sends with the new master")
-    sent += send_some(producer, topic, "after")
-    consumer.wait_bodies(sent, 60)
+    sending.send_again("after", "sends with the new master")
+    consumer.wait_bodies(sending.sent, 60)
 
     first.start()
     group.wait_in_step(first, second)
     expect(group.wait_master().address, second.address, "the master once the old one is back")
-    sent += send_some(producer, topic, "again")
+    sending.send("again")
     end = wait_caught_up(second, first)
-    consumer.wait_bodies(sent)
-    expect_bodies([message for message in consumer.received() if message["body"] in sent], sent, once=False)
+    consumer.wait_bodies(sending.sent)
+    expect_sent(consumer, sending.sent)
     expect_same_logs(second, first, end)
 
 
@@ -206,25 +208,15 @@ def test_tools(group: Group, api: Api) -> None:
 )
 def test_master_ends(group: Group, api: Api) -> None:
     group.revive()
-    topic = group.topic(api)
-    producer = api.producer(group.name_servers, set=QUICK_CLIENT)
-    sent = send_some(producer, topic, "before-end")
+    sending = Sending(group, api)
+    sending.send("before-end")
     ended = group.wait_master()
     ended.stop()
     master = group.wait_master(but=ended, timeout_s=20)
-    expect(until(lambda: can_send(producer, topic), 60), True, "sends once it has ended")
-    sent += send_some(producer, topic, "after-end")
+    sending.send_again("after-end", "sends once it has ended")
     ended.start()
     group.wait_in_step(*group.brokers)
-    read_all(group, api, topic, sent)
-    expect_same_logs(master, ended, wait_caught_up(master, ended))
-
-
-def read_all(group: Group, api: Api, topic: str, sent: list[str]) -> None:
-    """Read everything anew, and expect what was sent."""
-    consumer = api.consumer(group.name_servers, topic, set=QUICK_CLIENT)
-    consumer.wait_bodies(sent)
-    expect_bodies([message for message in consumer.received() if message["body"] in sent], sent, once=False)
+    sending.expect_kept(master, ended)
 
 
 @case(
@@ -233,16 +225,13 @@ def read_all(group: Group, api: Api, topic: str, sent: list[str]) -> None:
     source="ReplicasManager.schedulingSyncControllerMetadata, DLedgerController 5.5.0",
 )
 @pytest.mark.long
-def test_three_controllers(api: Api, servers: Servers, official_version: str) -> None:
-    if official_version < "5":
-        pytest.skip("there is no such mode before 5.0")
+def test_three_controllers(api: Api, servers: Servers) -> None:
     ports = [free_port() for _ in range(3)]
     controllers = [servers.controller(port=port, ports=ports) for port in ports]
     addresses = ";".join(controller.address for controller in controllers)
     group = group_of(servers, "tested-tested", controller=addresses)
-    topic = group.topic(api)
-    producer = api.producer(group.name_servers, set=QUICK_CLIENT)
-    sent = send_some(producer, topic, "before")
+    sending = Sending(group, api)
+    sending.send("before")
     leader = group.leading_controller()
     next(controller for controller in controllers if controller.address == leader).kill()
     expect(until(lambda: group.leading_controller() not in ("", leader), 60), True, "another controller leads")
@@ -250,12 +239,10 @@ def test_three_controllers(api: Api, servers: Servers, official_version: str) ->
     group.wait_in_step(*group.brokers)
     first.kill()
     second = group.wait_master(but=first, timeout_s=120)
-    expect(until(lambda: can_send(producer, topic), 60), True, "sends with the new master")
-    sent += send_some(producer, topic, "after")
+    sending.send_again("after", "sends with the new master")
     first.start()
     group.wait_in_step(*group.brokers, timeout_s=120)
-    read_all(group, api, topic, sent)
-    expect_same_logs(second, first, wait_caught_up(second, first))
+    sending.expect_kept(second, first)
 
 
 @case(
@@ -266,23 +253,20 @@ def test_three_controllers(api: Api, servers: Servers, official_version: str) ->
 @pytest.mark.long
 def test_master_stands_still(group: Group, api: Api) -> None:
     group.revive()
-    topic = group.topic(api)
-    producer = api.producer(group.name_servers, set=QUICK_CLIENT, retries=0)
-    sent = send_some(producer, topic, "before-still")
+    sending = Sending(group, api, retries=0)
+    sending.send("before-still")
     still = group.wait_master()
     assert still.process is not None
     os.kill(still.process.pid, signal.SIGSTOP)
     try:
         group.wait_master(but=still)
-        expect(until(lambda: can_send(producer, topic), 60), True, "sends while it stands still")
-        sent += send_some(producer, topic, "while-still")
+        sending.send_again("while-still", "sends while it stands still")
     finally:
         os.kill(still.process.pid, signal.SIGCONT)
     group.wait_in_step(*group.brokers)
     master = group.wait_master(but=still)
-    sent += send_some(producer, topic, "in-the-end")
-    read_all(group, api, topic, sent)
-    expect_same_logs(master, still, wait_caught_up(master, still))
+    sending.send("in-the-end")
+    sending.expect_kept(master, still)
 
 
 @case(
@@ -291,34 +275,26 @@ def test_master_stands_still(group: Group, api: Api) -> None:
     source="ReplicasManager.schedulingSyncBrokerMetadata 5.5.0",
 )
 @pytest.mark.long
-def test_three(api: Api, servers: Servers, official_version: str) -> None:
-    if official_version < "5":
-        pytest.skip("there is no such mode before 5.0")
+def test_three(api: Api, servers: Servers) -> None:
     controller = servers.controller()
     group = group_of(servers, "tested-tested-tested", controller=controller.address)
-    topic = group.topic(api)
-    producer = api.producer(group.name_servers, set=QUICK_CLIENT)
-    sent = send_some(producer, topic, "before")
+    sending = Sending(group, api)
+    sending.send("before")
     first = group.wait_master()
     first.kill()
     second = group.wait_master(but=first)
-    expect(until(lambda: can_send(producer, topic), 60), True, "sends with the second master")
-    sent += send_some(producer, topic, "second")
+    sending.send_again("second", "sends with the second master")
     first.start()
     group.wait_in_step(*group.brokers)
     controller.kill()
-    sent += send_some(producer, topic, "no-controller")
+    sending.send("no-controller")
     second.kill()
     controller.start()
     third = group.wait_master(but=second, timeout_s=120)
-    expect(until(lambda: can_send(producer, topic), 60), True, "sends with the third master")
-    sent += send_some(producer, topic, "third")
+    sending.send_again("third", "sends with the third master")
     second.start()
     group.wait_in_step(*group.brokers, timeout_s=120)
-    read_all(group, api, topic, sent)
-    for broker in group.brokers:
-        if broker is not third:
-            expect_same_logs(third, broker, wait_caught_up(third, broker))
+    sending.expect_kept(third, *(broker for broker in group.brokers if broker is not third))
 
 
 @case(
@@ -328,9 +304,7 @@ def test_three(api: Api, servers: Servers, official_version: str) -> None:
 )
 @pytest.mark.parametrize("kinds", ["tested-5.5.0", "5.5.0-tested"])
 @pytest.mark.long
-def test_mixed(kinds: str, api: Api, servers: Servers, official_version: str) -> None:
-    if official_version < "5":
-        pytest.skip("there is no such mode before 5.0")
+def test_mixed(kinds: str, api: Api, servers: Servers) -> None:
     group = group_of(servers, kinds)
     change_masters(group, api)
     kill_under_load(group, api, kills=2)
@@ -342,9 +316,7 @@ def test_mixed(kinds: str, api: Api, servers: Servers, official_version: str) ->
     source="NamesrvStartup.controllerManagerMain 5.5.0",
 )
 @pytest.mark.long
-def test_controller_in_a_name_server(api: Api, servers: Servers, official_version: str) -> None:
-    if official_version < "5":
-        pytest.skip("there is no such mode before 5.0")
+def test_controller_in_a_name_server(api: Api, servers: Servers) -> None:
     port = free_port()
     properties = {"enableControllerInNamesrv": "true", **controller_properties(servers.folder / "in-namesrv", port)}
     name_server = servers.name_server("official", "5.5.0", properties)
