@@ -6,7 +6,7 @@ setup(
     ext_modules=[
         Extension(
             "rmqwire._speed",
-            ["rmqwire/_speed.c", "rmqwire/_sends.c"],
+            ["rmqwire/_speed.c", "rmqwire/_sends.c", "rmqwire/_syncs.c"],
             depends=["rmqwire/_speed.h"],
             extra_compile_args=["-O3", "-fvisibility=hidden"],
             optional=True,

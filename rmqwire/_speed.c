@@ -476,5 +476,8 @@ PyInit__speed(void)
     topic_hash_name = PyUnicode_InternFromString("_topic_hash");
     if (topic_hash_name == NULL || rmq_sends_init() < 0)
         return NULL;
-    return PyModule_Create(&definition);
+    PyObject *module = PyModule_Create(&definition);
+    if (module != NULL && rmq_syncs_init(module) < 0)
+        Py_CLEAR(module);
+    return module;
 }

@@ -41,4 +41,7 @@ PyObject *rmq_append_units(PyObject *module, PyObject *const *args, Py_ssize_t c
 extern const char rmq_read_sends_doc[], rmq_pack_sends_doc[], rmq_send_answers_doc[], rmq_append_units_doc[];
 int rmq_sends_init(void);
 
+/* Of `_syncs.c`. */
+int rmq_syncs_init(PyObject *module);
+
 #endif

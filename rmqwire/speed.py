@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 __all__ = [
+    "Syncs",
     "add_keys",
     "append_units",
     "cut_frames",
@@ -23,6 +24,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from rmqwire._speed import Syncs as SyncsType
     from rmqwire.frames import Frame
 
     Send = tuple[int, str, int, int, int, int, bytes, bytes, int, tuple[str, ...]]
@@ -72,6 +74,9 @@ awaited topics with their new units, queues with many bytes of units in memory);
 send_answers: Callable[[tuple[bytes, ...], int, list[Send], int, bytes], bytes] | None = None
 """(pieces of the header, code, sends, first, places) -> the answers as frames."""
 
+Syncs: type[SyncsType] | None = None
+"""(eventfd) -> a thread that syncs files without waiting for the interpreter; Linux only."""
+
 if os.environ.get("RMQD_PURE", "") in ("", "0"):
     try:
         from rmqwire import _speed
@@ -81,3 +86,4 @@ if os.environ.get("RMQD_PURE", "") in ("", "0"):
         read_ext, pack_batch, add_keys = _speed.read_ext, _speed.pack_batch, _speed.add_keys
         append_units, cut_frames = _speed.append_units, _speed.cut_frames
         read_sends, pack_sends, send_answers = _speed.read_sends, _speed.pack_sends, _speed.send_answers
+        Syncs = getattr(_speed, "Syncs", None)

@@ -16,14 +16,14 @@ from __future__ import annotations
 import errno
 import os
 import struct
-from bisect import bisect_right
-from collections.abc import Callable
+from bisect import bisect_left, bisect_right
 
 from rmqwire.message import BLANK_MAGIC
 
-from .errors import FlushFailed, StoreDamaged, StoreFull, WriteFailed
+from .errors import StoreDamaged, StoreFull, WriteFailed
 from .fdpool import DescriptorPool, Reader
 from .files import Files, clear_from, has_content, remove_file, write_all
+from .syncjob import SyncJob
 
 BLANK_BYTES = 8
 _BLANK = struct.Struct(">ii")
@@ -254,7 +254,7 @@ class CommitLog:
 
     # -- flushing ------------------------------------------------------------------------------------------------
 
-    def flush_plan(self, least_pages: int = 0) -> Callable[[], int] | None:
+    def flush_plan(self, least_pages: int = 0) -> SyncJob | None:
         """The blocking sync of what is written now, to be run in a thread; None when there is nothing to do.
 
         Only one may be under way: until `flushed` or `flush_failed` is called there is no other.
@@ -267,27 +267,12 @@ class CommitLog:
             return None
         if least_pages and wrote // 4096 - self.flushed_offset // 4096 < least_pages:
             return None
-        first = self.start_of(self.flushed_offset)
-        fds = [(start, self._write_fd(start)) for start in self.starts if start >= first and start < wrote]
+        first = bisect_left(self.starts, self.start_of(self.flushed_offset))
+        fds = [(self.path(at), self._write_fd(at)) for at in self.starts[first:] if at < wrote]
         folder = self.folder if self._unsynced_names else None
         self._unsynced_names = False
         self._flushing = True
-        files = self._files
-
-        def sync() -> int:
-            for start, fd in fds:
-                try:
-                    files.data_sync(fd)
-                except OSError as error:
-                    raise FlushFailed(f"cannot sync: {error.strerror}", file=self.path(start)) from error
-            if folder is not None:
-                try:
-                    files.sync_directory(folder)
-                except OSError as error:
-                    raise FlushFailed(f"cannot sync: {error.strerror}", file=folder) from error
-            return wrote
-
-        return sync
+        return SyncJob(self._files, fds, folder, wrote)
 
     @property
     def is_flushing(self) -> bool:

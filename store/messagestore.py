@@ -33,6 +33,7 @@ from .recovery import Recovery, RecoveryReport
 from .retention import DiskState, Retention
 from .runwriter import RunWriter
 from .storereads import QueryResult, StoreReads
+from .syncjob import SyncJob
 from .truncation import Truncation
 
 __all__ = ["MessageStore", "QueryResult", "RecoveryReport", "StagedPut", "StoreOptions"]
@@ -207,7 +208,7 @@ class MessageStore(RunWriter, Truncation, StoreReads):
 
     # -- flushing ------------------------------------------------------------------------------------------------
 
-    def flush_plan(self, least_pages: int = 0) -> Callable[[], int] | None:
+    def flush_plan(self, least_pages: int = 0) -> SyncJob | None:
         """The sync of the log up to here, to be run in a thread; None when nothing is to do or one is under way.
 
         Pass what it returns to `flushed`, or what it raises to `flush_failed`.

@@ -238,26 +238,28 @@ class FlowControl:
 
     def counted(
         self, when_safe: Callable[[int], Deferred[int] | None] | None
-    ) -> Callable[..., Deferred[int] | None] | None:
-        """Give the same, with those who wait counted; how many wait for a position is a second argument."""
+    ) -> Callable[[int], Deferred[int] | None] | None:
+        """Give the same, with those who wait counted."""
         if when_safe is None:
             return None
 
-        def counting(position: int, count: int = 1) -> Deferred[int] | None:
+        def counting(position: int) -> Deferred[int] | None:
             wait = when_safe(position)
             if wait is not None:
-                self.waiting_sends += count
-                if self.waiting_sends >= self._settings.sends_max:
-                    self._judge()
-                wait.addBoth(self._safe, count)
+                self.sends_wait(1)
+                wait.addBoth(self._safe)
             return wait
 
         return counting
 
-    def _safe(self, result: T, count: int) -> T:
-        self.waiting_sends -= count
-        if self.closing:
+    def sends_wait(self, count: int) -> None:
+        """So many more wait; less than none when some wait no longer."""
+        self.waiting_sends += count
+        if self.closing or self.waiting_sends >= self._settings.sends_max:
             self._judge()
+
+    def _safe(self, result: T) -> T:
+        self.sends_wait(-1)
         return result
 
     # -- pulls that wait for a thread ----------------------------------------------------------------------------------

@@ -45,6 +45,7 @@ from .registration import broker_registration
 from .replication import Replication
 from .request_reply import ReplyHandlers, ReplySettings
 from .retry_routing import RetryRouting
+from .safe_runs import SafeRuns
 from .selection import arrival_reader
 from .send import SendHandlers, SendSettings
 from .send_back import SendBackHandlers
@@ -90,6 +91,7 @@ class BrokerParts:
         run_in_thread: For what waits for the disk.
         address: `brokerIP1:listenPort`.
         levels: Delay levels, which the store knows too.
+        run_sync: Runs a sync of the log; a thread when None.
 
     Raises:
         StoreError: A state file cannot be read.
@@ -103,6 +105,7 @@ class BrokerParts:
         run_in_thread: Callable[..., Deferred[Any]],
         address: str,
         levels: DelayLevels,
+        run_sync: Callable[..., Deferred[Any]] | None = None,
     ) -> None:
         broker = options.broker
         self._levels = levels
@@ -167,7 +170,13 @@ class BrokerParts:
         )
         self.delayed = DelayedDelivery(store, levels, self.delay_offsets, wall_clock_ms, run_in_thread)
         follow_parts(self.stats, store, self.delayed)
-        self.group_commit = GroupCommit(store, run_in_thread, reactor, options.store.sync_flush_timeout)
+        self.group_commit = GroupCommit(
+            store,
+            run_sync or run_in_thread,
+            reactor,
+            options.store.sync_flush_timeout,
+            lambda: self.flow.waiting_sends,
+        )
         self.timer_settings = TimerSettings(
             served=options.store.timer_wheel_enable, precision_ms=options.store.timer_precision_ms
         )
@@ -187,9 +196,9 @@ class BrokerParts:
         self.flow = FlowControl(
             store, self.flow_settings, reactor.callLater, reactor.seconds, self.stats.committed, self.stats.read
         )
-        self.when_safe = self.flow.counted(
-            self.replication.when_safe(self.group_commit.when_flushed if sync_flush else None)
-        )
+        when_safe = self.replication.when_safe(self.group_commit.when_flushed if sync_flush else None)
+        self.when_safe = self.flow.counted(when_safe)
+        self._safe_runs = SafeRuns(store, when_safe, self.flow.sends_wait) if when_safe is not None else None
         self.registration = broker_registration(options, self.topics, self.client, reactor, address)
         self.registration.on_master = self.replication.master_changed
         self.members = member_group(self)
@@ -325,7 +334,7 @@ class BrokerParts:
         )
         if speed.read_sends is not None:
             self.send_runs = SendRuns(
-                sends, self.store, self.topics, self.send_settings, replies, rules, self.stats, self.when_safe
+                sends, self.store, self.topics, self.send_settings, replies, rules, self.stats, self._safe_runs
             )
         return [
             sends,

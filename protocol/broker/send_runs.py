@@ -9,22 +9,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rmqd.protocol.replies import Reply, Result, Staged, encode_reply
+from rmqd.protocol.replies import Result, Staged, encode_reply
 from rmqwire import speed
 
 from .names import PERM_WRITE, SYSTEM_PREFIX
 from .send_checks import NOT_ALLOWED_TO_SEND
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container
-
-    from twisted.internet.defer import Deferred
-    from twisted.python.failure import Failure
+    from collections.abc import Container
 
     from rmqd.protocol.remoting import RemotingConnection
     from rmqd.store.messagestore import MessageStore
     from rmqwire.frames import Frame
 
+    from .safe_runs import SafeRuns
     from .send import SendHandlers, SendSettings
     from .send_properties import PropertyRules
     from .send_replies import SendReplies
@@ -38,7 +36,7 @@ class SendRuns:
     Args:
         handlers: The reference; writes the answers to what could not be stored.
         store, topics, settings, replies, rules, stats: As of `SendHandlers`.
-        when_safe: As there, with the number of messages that wait as second argument.
+        safe_runs: Answers them when they are safe; None when a commit is all that is promised.
     """
 
     def __init__(
@@ -50,7 +48,7 @@ class SendRuns:
         replies: SendReplies,
         rules: PropertyRules,
         stats: BrokerStats,
-        when_safe: Callable[[int, int], Deferred[int] | None] | None,
+        safe_runs: SafeRuns | None,
     ) -> None:
         self._handlers = handlers
         self._store = store
@@ -59,7 +57,7 @@ class SendRuns:
         self._replies = replies
         self._suffix = rules.suffix
         self._stats = stats
-        self._when_safe = when_safe
+        self._safe_runs = safe_runs
         self.special: Container[str] = ()
         """Topics that are left to the handlers."""
 
@@ -92,18 +90,18 @@ class SendRuns:
             return 0, first + len(sends), None
         all_places = places[0] if len(places) == 1 else b"".join(places)
 
-        def answers(code: int) -> Reply | bytes | None:
-            return self._replies.stored_run(code, sends, 0, all_places)
-
-        def not_safe(failure: Failure) -> Reply | bytes | None:
-            return self._refused(failure.value, sends, count)
+        def answers(told: int | BaseException) -> bytes:
+            if isinstance(told, BaseException):
+                return self._refused(told, sends, count)
+            return self._replies.stored_run(told, sends, 0, all_places)
 
         def finish(failed: Exception | None) -> Result:
             if failed is not None:
-                return self._refused(failed, sends, count)
+                return answers(failed)
             self._stats.put(topic, count, size, count)
-            wait = None if self._when_safe is None else self._when_safe(end, count)
-            return answers(0) if wait is None else wait.addCallback(answers).addErrback(not_safe)
+            if self._safe_runs is None:
+                return answers(0)
+            return self._safe_runs.answer(connection, end, count, answers)
 
         return count, first + len(sends), Staged(finish)
 

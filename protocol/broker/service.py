@@ -26,6 +26,7 @@ from rmqwire.message import encode_host
 from .acting import escapes
 from .controller_link import ControllerLink, controller_link
 from .delay import DelayLevels
+from .disk_syncs import DiskSyncs, disk_syncs
 from .escape_rounds import EscapeRounds, WhileActing
 from .leading import Leading
 from .listening import listen_pair
@@ -67,6 +68,7 @@ class Broker:
         self.options = options
         self.name = options.broker.broker_name
         self._reactor = reactor
+        self._syncs: DiskSyncs | None = None
         self._threads = ThreadPool(0, DISK_THREADS, name=f"{self.name} disk")
         self._server = RemotingServer(reactor, reactor, options.server.bind_address, server_sockets(options.server))
         self._upkeep: Upkeep
@@ -107,8 +109,15 @@ class Broker:
                 _log.info("{line}", line=line)
             try:
                 self._threads.start()
+                self._syncs = disk_syncs(self._reactor, self.run_in_thread)
                 self.parts = BrokerParts(
-                    self.options, self.store, self._reactor, self.run_in_thread, self.address, levels
+                    self.options,
+                    self.store,
+                    self._reactor,
+                    self.run_in_thread,
+                    self.address,
+                    levels,
+                    self._syncs.run if self._syncs is not None else self.run_in_thread,
                 )
                 if self.parts.timers is not None:
                     self.parts.timers.begin(leads=not self.parts.send_settings.is_slave)
@@ -127,7 +136,7 @@ class Broker:
                 vip.dispatcher = main.dispatcher.without(VIP_REFUSED)
                 self.parts.static_topics.stand_before(main.dispatcher, vip.dispatcher)
             except BaseException:
-                self._threads.stop()
+                self._end_threads()
                 self.store.close()
                 raise
         except BaseException:
@@ -180,6 +189,11 @@ class Broker:
         await self.parts.group_commit.drained()
         await self.parts.save_all()
         self.store.close()
+        self._end_threads()
+
+    def _end_threads(self) -> None:
+        if self._syncs is not None:
+            self._syncs.close()
         self._threads.stop()
 
     def run_in_thread(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Deferred[Any]:

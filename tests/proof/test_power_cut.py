@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import pytest
 from twisted.internet.task import Clock
 
-from rmqd.protocol.broker.durability import GroupCommit
+from rmqd.protocol.broker.durability import GATHER_S, GroupCommit
 from rmqd.store.dirlock import DirectoryLock
 from rmqd.store.statefile import StateFile
 from rmqwire.codes import ResponseCode
@@ -108,8 +108,10 @@ class Life(World):
     def live(self) -> None:
         chance = self.chance
         self.open()
-        self.commits = GroupCommit(self.store, self.thread, Clock(), 5000)
+        clock = Clock()
+        self.commits = GroupCommit(self.store, self.thread, clock, 5000, lambda: len(self.put) - len(self.synced))
         for _ in range(STEPS):
+            clock.advance(chance.choice((0, 0, GATHER_S)))
             step = chance.random()
             if step < 0.5:
                 for _ in range(chance.randint(1, 4)):
@@ -128,8 +130,10 @@ class Life(World):
                 text = json.dumps({"version": version, "filler": "x" * chance.randint(0, 6000)})
                 StateFile(CONFIG, files=self.files).save(text.encode())
                 self.config = version
-        while self.thread.jobs:
-            self.thread.run_one()
+        while self.thread.jobs or clock.getDelayedCalls():
+            if self.thread.jobs:
+                self.thread.run_one()
+            clock.advance(GATHER_S)
         assert len(self.synced) == len(self.put)
         self.store.close()
 

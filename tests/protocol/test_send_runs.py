@@ -16,6 +16,7 @@ from twisted.internet.defer import Deferred
 
 from protocol import fakes
 from rmqd.protocol.broker import parts
+from rmqd.protocol.broker.safe_runs import SafeRuns
 from rmqd.protocol.dispatch import Dispatcher
 from rmqd.store.errors import WriteFailed
 from rmqwire import speed
@@ -304,14 +305,15 @@ def test_answers_wait_until_the_messages_are_safe(tmp_path: Path, code: int) -> 
     assert runs is not None
     waits: list[tuple[int, Deferred[int]]] = []
 
-    def when_safe(end: int, count: int) -> Deferred[int]:
-        assert count in (5, 2)
+    def when_safe(end: int) -> Deferred[int]:
         waits.append((end, Deferred()))
         return waits[-1][1]
 
-    runs._when_safe = when_safe
+    flow = side.world.parts.flow
+    runs._safe_runs = SafeRuns(side.world.store, when_safe, flow.sends_wait)
     side.peer.connection.dataReceived(usual(5))
     assert sent(side.peer.wire) == []
+    assert flow.waiting_sends == 5
     ((end, wait),) = waits
     assert end == side.world.store.log.wrote_offset
     wait.callback(code)
@@ -322,6 +324,7 @@ def test_answers_wait_until_the_messages_are_safe(tmp_path: Path, code: int) -> 
     side.peer.connection.dataReceived(usual(2))
     waits[-1][1].errback(RuntimeError("gone"))
     assert {(answer.opaque, answer.code) for answer in sent(side.peer.wire)} == {(0, 1), (1, 1)}
+    assert flow.waiting_sends == 0
     side.world.close()
 
 
