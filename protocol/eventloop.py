@@ -1,8 +1,8 @@
 """The reactor of our processes: Twisted's on epoll, which calls a connection that can be read at once.
 
 What it is for: Twisted gives each event a logging context of its own and asks again what happened; where each read
-brings one request that is an eighth of its cost. Connections that servers have accepted take the short way, everything
-else, also of them, the usual one. What it must not do: behave in any other way.
+brings one request that is an eighth of its cost. Connections that servers have accepted, and whatever else is `prompt`,
+take the short way, everything else, also of them, the usual one. What it must not do: behave in any other way.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ import sys
 from typing import Any
 
 from twisted.logger import Logger
-
-from .transport import PromptServer
 
 _log = Logger()
 _NEEDED = ("_poller", "_selectables", "_disconnectSelectable", "_doReadOrWrite")
@@ -52,7 +50,7 @@ def make_reactor() -> Any:
                 selectable = selectables.get(descriptor)
                 if selectable is None:  # closed by what was served before
                     continue
-                if event != EPOLLIN or selectable.__class__ is not PromptServer:
+                if event != EPOLLIN or not getattr(selectable, "prompt", False):
                     log.callWithLogger(selectable, usual, selectable, descriptor, event)  # type: ignore[no-untyped-call]
                     continue
                 try:

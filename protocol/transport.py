@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 class PromptServer(tcp.Server):
     """An accepted connection."""
 
+    prompt = True
+    """Called at once by our reactor when it can be read."""
+
     def write(self, data: bytes) -> None:
         """Write now if nothing waits to be written, and whatever the socket does not take later."""
         if not self.dataBuffer and not self._tempDataBuffer and self.connected and not self.TLS:

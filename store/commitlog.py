@@ -268,11 +268,11 @@ class CommitLog:
         if least_pages and wrote // 4096 - self.flushed_offset // 4096 < least_pages:
             return None
         first = bisect_left(self.starts, self.start_of(self.flushed_offset))
-        fds = [(self.path(at), self._write_fd(at)) for at in self.starts[first:] if at < wrote]
+        fds = [(start, self._write_fd(start)) for start in self.starts[first:] if start < wrote]
         folder = self.folder if self._unsynced_names else None
         self._unsynced_names = False
         self._flushing = True
-        return SyncJob(self._files, fds, folder, wrote)
+        return SyncJob(self._files, fds, self.path, folder, wrote)
 
     @property
     def is_flushing(self) -> bool:

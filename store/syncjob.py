@@ -7,7 +7,7 @@ became of them. What it must not do: change the log, which is told by whoever ra
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from .errors import FlushFailed
 from .files import Files
@@ -18,16 +18,20 @@ class SyncJob:
 
     Args:
         files: The file system.
-        wrote: Path and descriptor of each file that was written since the last sync.
+        wrote: Start and descriptor of each file that was written since the last sync.
+        path: Of the file with a start.
         folder: Holds names that are not durable yet; None when all are.
         end: What the log is synced up to.
     """
 
-    __slots__ = ("_files", "_folder", "_wrote", "end")
+    __slots__ = ("_files", "_folder", "_path", "_wrote", "end")
 
-    def __init__(self, files: Files, wrote: Sequence[tuple[str, int]], folder: str | None, end: int) -> None:
+    def __init__(
+        self, files: Files, wrote: Sequence[tuple[int, int]], path: Callable[[int], str], folder: str | None, end: int
+    ) -> None:
         self._files = files
         self._wrote = wrote
+        self._path = path
         self._folder = folder
         self.end = end
 
@@ -37,11 +41,11 @@ class SyncJob:
         Raises:
             FlushFailed: What was written since the last sync may be lost.
         """
-        for path, fd in self._wrote:
+        for start, fd in self._wrote:
             try:
                 self._files.data_sync(fd)
             except OSError as error:
-                raise _failed(path, error) from error
+                raise _failed(self._path(start), error) from error
         if self._folder is not None:
             try:
                 self._files.sync_directory(self._folder)
@@ -57,7 +61,7 @@ class SyncJob:
 
     def failed(self, place: int, code: int) -> FlushFailed:
         """Tell that the sync of one of the descriptors failed with an errno."""
-        return _failed(self._wrote[place][0], OSError(code, os.strerror(code)))
+        return _failed(self._path(self._wrote[place][0]), OSError(code, os.strerror(code)))
 
 
 def _failed(path: str, error: OSError) -> FlushFailed:

@@ -36,6 +36,9 @@ class DiskSyncs:
         otherwise: Runs what it cannot.
     """
 
+    prompt = True
+    """Called at once by our reactor."""
+
     def __init__(self, reactor: IReactorFDSet, syncs: type[Syncs], otherwise: Run) -> None:
         self._reactor = reactor
         self._otherwise = otherwise

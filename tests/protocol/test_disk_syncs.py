@@ -54,14 +54,14 @@ def test_syncs_end_one_after_the_other(tmp_path: Path) -> None:
     reactor, thread = Reactor(), ManualThread()
     syncs = disk_syncs(reactor, thread)
     assert syncs is not None
-    files = [(str(tmp_path / name), os.open(tmp_path / name, os.O_RDWR | os.O_CREAT)) for name in "ab"]
+    files = [(start, os.open(tmp_path / str(start), os.O_RDWR | os.O_CREAT)) for start in (0, 4096)]
     told: list[int] = []
     for end in (100, 200):
         for _, fd in files:
             os.write(fd, b"x" * 5000)
-        syncs.run(SyncJob(RealFiles(), files, None, end)).addCallback(told.append)
+        syncs.run(SyncJob(RealFiles(), files, str, None, end)).addCallback(told.append)
         with pytest.raises(RuntimeError, match="under way"):
-            syncs.run(SyncJob(RealFiles(), files, None, end))
+            syncs.run(SyncJob(RealFiles(), files, str, None, end))
         reactor.turn()
     assert told == [100, 200]
     assert not thread.jobs
@@ -80,14 +80,14 @@ def test_a_sync_that_fails_names_the_file(tmp_path: Path) -> None:
     good = os.open(tmp_path / "good", os.O_RDWR | os.O_CREAT)
     reading, writing = os.pipe()  # cannot be synced
     failures: list[FlushFailed] = []
-    job = SyncJob(RealFiles(), [("the good one", good), ("the bad one", writing)], None, 100)
+    job = SyncJob(RealFiles(), [(0, good), (4096, writing)], lambda start: f"file {start}", None, 100)
     syncs.run(job).addErrback(lambda failure: failures.append(failure.value))
     reactor.turn()
     (failure,) = failures
     assert isinstance(failure, FlushFailed)
-    assert "the bad one" in str(failure)
+    assert "file 4096" in str(failure)
     assert os.strerror(errno.EINVAL) in str(failure)
-    with pytest.raises(FlushFailed, match="the bad one"):
+    with pytest.raises(FlushFailed, match="file 4096"):
         job()
     for fd in (good, reading, writing):
         os.close(fd)
@@ -106,12 +106,11 @@ def test_names_and_other_file_systems_are_synced_by_a_thread(tmp_path: Path) -> 
     thread = ManualThread()
     syncs = disk_syncs(Reactor(), thread)
     assert syncs is not None
-    path = str(tmp_path / "log")
-    fd = os.open(path, os.O_RDWR | os.O_CREAT)
+    fd = os.open(tmp_path / "log", os.O_RDWR | os.O_CREAT)
     told: list[int] = []
     failures: list[Any] = []
-    syncs.run(SyncJob(RealFiles(), [(path, fd)], str(tmp_path), 100)).addCallback(told.append)
-    syncs.run(SyncJob(Watched(), [(path, fd)], None, 200)).addErrback(failures.append)
+    syncs.run(SyncJob(RealFiles(), [(0, fd)], str, str(tmp_path), 100)).addCallback(told.append)
+    syncs.run(SyncJob(Watched(), [(0, fd)], str, None, 200)).addErrback(failures.append)
     thread.run_one()
     thread.run_one()
     assert told == [100]
