@@ -192,8 +192,14 @@ def _sync_flush(bench: Bench, side: Side) -> dict[str, float]:
         syncs = (before + syncs_per_second(twin.folder)) / 2
     finally:
         twin.stop()
-    perfect = min(THREADS * syncs, free.per_second)
-    return values | {"syncs": syncs, "cost": (perfect / values["rate"] - 1) * 100}
+    # All senders wait for the sync that they share: their messages are taken before and after it, not meanwhile.
+    perfect = 1 / (1 / free.per_second + 1 / (THREADS * syncs))
+    rate = values["rate"]
+    return values | {
+        "syncs": syncs,
+        "cost": (perfect / rate - 1) * 100,
+        "over-async": (free.per_second / rate - 1) * 100,
+    }
 
 
 def _transactions(bench: Bench, side: Side) -> dict[str, float]:
@@ -301,9 +307,15 @@ _TABLE = [
     Row("raw-pull", "raw, 4 connections x 4 in flight, pulls of 32 x 128 B", _goals(rate=1.2, cpu=0.7), _raw_pull),
     Row(
         "sync-flush",
-        "raw, SYNC_FLUSH, 64 connections x 1 in flight, 128 B; the disk's own syncs; cost over perfect grouping of "
-        "all 64 in each of those (or over ASYNC_FLUSH, where the disk is faster than that)",
-        _goals() | {"syncs": Value("syncs/s", True), "cost": Value("%", False, None, 20)}, _sync_flush,
+        "raw, SYNC_FLUSH, 64 connections x 1 in flight, 128 B; the disk's own syncs; cost over perfect grouping, "
+        "where the time of a message with ASYNC_FLUSH and a 64th of a sync add up; cost over ASYNC_FLUSH alone",
+        _goals(rate=1.5)
+        | {
+            "syncs": Value("syncs/s", True),
+            "cost": Value("%", False, None, 20),
+            "over-async": Value("%", False),
+        },
+        _sync_flush,
     ),
     Row(
         "sync-master", "raw, SYNC_MASTER with ASYNC_FLUSH and one slave, 64 connections x 1 in flight, 128 B",
