@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
     Run = Callable[[SyncJob], Deferred[int]]
 
+_DESCRIPTORS_MAX = 64
+"""What the compiled part takes at a time."""
+
 
 @implementer(IReadDescriptor)
 class DiskSyncs:
@@ -50,7 +53,7 @@ class DiskSyncs:
     def run(self, job: SyncJob) -> Deferred[int]:
         """Run a sync; gives what it gives."""
         descriptors = job.descriptors()
-        if descriptors is None:
+        if descriptors is None or len(descriptors) > _DESCRIPTORS_MAX:
             return self._otherwise(job)
         self._syncs.begin(descriptors)
         done: Deferred[int] = Deferred()

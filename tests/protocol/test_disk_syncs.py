@@ -119,6 +119,24 @@ def test_names_and_other_file_systems_are_synced_by_a_thread(tmp_path: Path) -> 
     syncs.close()
 
 
+@compiled
+def test_more_files_than_the_compiled_part_takes_are_synced_by_a_thread(tmp_path: Path) -> None:
+    reactor, thread = Reactor(), ManualThread()
+    syncs = disk_syncs(reactor, thread)
+    assert syncs is not None
+    fd = os.open(tmp_path / "log", os.O_RDWR | os.O_CREAT)
+    told: list[int] = []
+    for count in (64, 65):
+        job = SyncJob(RealFiles(), [(start, fd) for start in range(count)], str, None, count)
+        syncs.run(job).addCallback(told.append)
+        if count == 64:
+            reactor.turn()
+    thread.run_one()
+    assert told == [64, 65]
+    os.close(fd)
+    syncs.close()
+
+
 def test_a_reactor_that_watches_no_descriptors_has_none() -> None:
     assert disk_syncs(Clock(), ManualThread()) is None
 
