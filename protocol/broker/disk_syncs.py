@@ -86,7 +86,10 @@ class DiskSyncs:
             done.errback(job.failed(place, code))
 
     def connectionLost(self, reason: Failure) -> None:
-        """Nothing: the descriptor is ours, and closed by `close`."""
+        """Fail the sync that nobody would be told of any more: the reactor watches this no longer."""
+        running, self._running = self._running, None
+        if running is not None:
+            running[1].errback(reason)
 
     def logPrefix(self) -> str:
         """For Twisted's log lines."""

@@ -103,6 +103,7 @@ class GroupCommit:
             return
         self._gathering_until = None
         self.flush()
+        self._tell_if_idle()
 
     def flush(self, least_pages: int = 0) -> Deferred[Any] | None:
         """Start a sync if there is something to sync and none is running; give the running one.
@@ -120,12 +121,26 @@ class GroupCommit:
         done.addCallbacks(self._synced, self._sync_failed)
         return done
 
+    async def answered(self) -> None:
+        """Wait until all who wait now are answered."""
+        if self._waiting:
+            await self.when_flushed(self._waiting[-1][0])
+
     async def drained(self) -> None:
-        """Wait until no sync is running."""
-        while self._syncing is not None:
+        """Wait until no sync is running, and none is about to."""
+        while self._syncing is not None or self._gathering_until is not None:
             ended: Deferred[None] = Deferred()
             self._on_ended.append(ended)
             await ended
+
+    def log_was_cut(self, end: int) -> None:
+        """Answer those whose messages are gone: what is written there next are others."""
+        waiting, self._waiting = self._waiting, deque()
+        for entry in waiting:
+            if entry[0] <= end:
+                self._waiting.append(entry)
+            else:
+                entry[2].callback(ResponseCode.FLUSH_DISK_TIMEOUT)
 
     def expire(self) -> None:
         """Answer those who waited too long. Called a few times a second."""
@@ -133,18 +148,19 @@ class GroupCommit:
         while self._waiting and self._waiting[0][1] <= now:
             self._waiting.popleft()[2].callback(ResponseCode.FLUSH_DISK_TIMEOUT)
 
-    def _ended(self) -> None:
-        self._syncing = None
-        on_ended, self._on_ended = self._on_ended, []
-        for ended in on_ended:
-            ended.callback(None)
+    def _tell_if_idle(self) -> None:
+        if self._syncing is None and self._gathering_until is None:
+            on_ended, self._on_ended = self._on_ended, []
+            for ended in on_ended:
+                ended.callback(None)
 
     def _synced(self, position: int) -> None:
-        self._ended()
+        self._syncing = None
         self._store.flushed(position)
         self._answer()
         if self._waiting and self._gathering_until is None:
             self._begin()
+        self._tell_if_idle()
 
     def _answer(self) -> None:
         flushed = self._store.flushed_offset
@@ -156,12 +172,13 @@ class GroupCommit:
         assert failure.value is not None
         self.failed = failure.value
         self._store.flush_failed(failure.value)
-        self._ended()
+        self._syncing = None
         _log.critical(
             "the commit log cannot be synced, nothing is acknowledged until a restart: {error}",
             error=failure.getErrorMessage(),
         )
         self._fail()
+        self._tell_if_idle()
 
     def _fail(self) -> None:
         waiting, self._waiting = self._waiting, deque()

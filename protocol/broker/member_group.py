@@ -279,7 +279,7 @@ class MemberGroup:
         offsets = tree_of((await self._call(slave, GetAllConsumerOffset())).body)
         order = _order(self._offsets.data_version, offsets)
         if order <= 0:
-            self._take_offsets(offsets, further=order == 0)
+            self._take_offsets(offsets, further=order == 0 or _is_next(self._offsets.data_version, offsets))
             _log.info("consumer offsets are those of slave {slave}", slave=slave)
         delays = tree_of((await self._call(slave, GetAllDelayOffset())).body)
         if delays and _order(self._delay_offsets.data_version, delays) <= 0:
@@ -304,7 +304,8 @@ class MemberGroup:
         for key, queues in before.items():
             topic, _, group = key.partition("@")
             for queue_id, offset in queues.items():
-                # Of one version the further offset counts: a slave that did not stand in is some seconds behind.
+                # Of one version the further offset counts: a slave that did not stand in is some seconds behind. So of
+                # the next one: its first commit raises the version, and what others committed here it may not know.
                 if offset > self._offsets.table[key].get(queue_id, -1):
                     self._offsets.commit(group, topic, queue_id, offset)
 
@@ -351,6 +352,12 @@ def _order(own: DataVersion, tree: dict[str, Any]) -> int:
     other = DataVersion.of_tree(version)
     ours, theirs = (own.state_version, own.counter), (other.state_version, other.counter)
     return (ours > theirs) - (ours < theirs)
+
+
+def _is_next(own: DataVersion, tree: dict[str, Any]) -> bool:
+    """Tell whether a table is one version ahead of our own."""
+    other = DataVersion.of_tree(tree["dataVersion"])
+    return (other.state_version, other.counter) == (own.state_version, own.counter + 1)
 
 
 def member_group(parts: BrokerParts) -> MemberGroup:

@@ -73,8 +73,8 @@ class ConsumerOffsets:
         self._reset: Table = {}
         self._members: dict[str, Any] = {}
         self._commits = 0
-        self._as_copied = False
-        """Whether nothing was committed since the version was copied."""
+        self._as_told = False
+        """Whether nothing was committed since the version was read or copied."""
         self._texts = EntryTexts(lambda key: _text(self.table[key]))
         self._pull_texts = EntryTexts(lambda key: _text(self._pull[key]))
         self._groups_text: bytes | None = None
@@ -90,6 +90,7 @@ class ConsumerOffsets:
         version = tree.get(VERSION)
         if version is not None:
             self.data_version = DataVersion.of_tree(version)
+            self._as_told = True
         known = (_OFFSETS, _PULL, _GROUPS, VERSION)
         self._members = {name: value for name, value in tree.items() if name not in known}
         self.table = table
@@ -123,7 +124,7 @@ class ConsumerOffsets:
         version = tree.get(VERSION)
         if version is not None:
             self.data_version = DataVersion.of_tree(version)
-            self._as_copied = True
+            self._as_told = True
         for key, queues in found.items():
             known = self.table.get(key)
             if known != queues:
@@ -168,8 +169,8 @@ class ConsumerOffsets:
         self._commits += 1
         # The first one too: by it a master that comes back sees that the slave that stood in knows more. Official ones
         # begin with a version of the time of their start when they died before they wrote the file.
-        if self._as_copied or self._commits % self._version_step == 0:
-            self._as_copied = False
+        if self._as_told or self._commits % self._version_step == 0:
+            self._as_told = False
             self.data_version = next_version(self.data_version, self._wall_clock_ms())
 
     def commit_pull_offset(self, group: str, topic: str, queue_id: int, offset: int) -> None:

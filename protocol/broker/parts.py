@@ -199,6 +199,9 @@ class BrokerParts:
         when_safe = self.replication.when_safe(self.group_commit.when_flushed if sync_flush else None)
         self.when_safe = self.flow.counted(when_safe)
         self._safe_runs = SafeRuns(store, when_safe, self.flow.sends_wait) if when_safe is not None else None
+        if self.replication.auto_switch is not None:
+            waiting = (self.group_commit, self._safe_runs)
+            self.replication.auto_switch.on_truncated += [each.log_was_cut for each in waiting if each is not None]
         self.registration = broker_registration(options, self.topics, self.client, reactor, address)
         self.registration.on_master = self.replication.master_changed
         self.members = member_group(self)

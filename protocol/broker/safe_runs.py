@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from twisted.logger import Logger
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
     Answers = Callable[[int | BaseException], bytes]
     """Writes the answers of a run, given the code of messages that are stored, or why nobody can tell."""
+
+_log = Logger()
 
 
 class _Together:
@@ -72,6 +76,10 @@ class SafeRuns:
         self._join(together, connection, count, answers)
         return None
 
+    def log_was_cut(self, end: int) -> None:
+        """Let nobody join those who wait any more: what is written from here on waits for itself."""
+        self._open = None
+
     def _join(self, together: _Together, connection: RemotingConnection, count: int, answers: Answers) -> None:
         together.runs.append((connection, answers))
         together.count += count
@@ -89,4 +97,7 @@ class SafeRuns:
             self._open = None
         self._waits(-together.count)
         for connection, answers in together.runs:
-            connection.send(answers(told))
+            try:
+                connection.send(answers(told))
+            except Exception:  # noqa: BLE001  one run must not take the answers of others with it
+                _log.failure("the answers to a run of sends were lost")

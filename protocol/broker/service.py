@@ -167,7 +167,22 @@ class Broker:
             raise self.options.source["brokerIP1"].wrong("an address, or a name that can be looked up") from cause
 
     async def stop(self) -> None:
-        """Stop accepting, answer what is in hand, write everything down, and leave the name servers."""
+        """Stop accepting, answer what is in hand, write everything down, and leave the name servers.
+
+        Raises:
+            StoreError: Something could not be written; the threads have ended all the same.
+        """
+        try:
+            await self._stop_serving()
+            await self.parts.group_commit.drained()
+            await self.parts.save_all()
+        finally:
+            try:
+                self.store.close()
+            finally:
+                self._end_threads()
+
+    async def _stop_serving(self) -> None:
         await self._server.stop_listening()
         if self._link is not None:
             await self._link.stop()
@@ -179,6 +194,7 @@ class Broker:
         await self.parts.replication.stop()
         self.parts.holds.release_all()
         self.parts.pops.release_all()
+        await self.parts.group_commit.answered()
         await self._server.close_all()
         await self.parts.client.stop()
         await self.parts.transactions.stop()
@@ -186,10 +202,6 @@ class Broker:
         await self._upkeep.end()
         if self.parts.timers is not None:
             await self.parts.timers.stop()
-        await self.parts.group_commit.drained()
-        await self.parts.save_all()
-        self.store.close()
-        self._end_threads()
 
     def _end_threads(self) -> None:
         if self._syncs is not None:

@@ -204,3 +204,21 @@ def seconds_of(call: Callable[[], object]) -> float:
     begun = time.monotonic()
     call()
     return time.monotonic() - begun
+
+
+@pytest.mark.parametrize("how", ["full", "write", "sync"])
+@pytest.mark.parametrize("flush", ["ASYNC_FLUSH", "SYNC_FLUSH"])
+def test_a_broker_that_cannot_write_everything_down_ends_all_the_same(
+    broker: FaultyBroker, client: Client, how: str, flush: str
+) -> None:
+    """SIGTERM: it says in a line what could not be written, and what was acknowledged is there again."""
+    broker.start(flushDiskType=flush)
+    client.connect()
+    for _ in range(20):
+        assert client.send().code == ResponseCode.SUCCESS
+    broker.fail(how)
+    line = broker.stop_failing()
+    assert line.startswith("stop failed: "), line
+    broker.fail("")
+    broker.start()
+    audit(broker.port, client.ledger)

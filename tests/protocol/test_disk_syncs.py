@@ -12,6 +12,7 @@ import pytest
 from protocol.fakes import ManualThread
 from twisted.internet.interfaces import IReactorFDSet
 from twisted.internet.task import Clock
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from rmqd.protocol.broker.disk_syncs import DiskSyncs, disk_syncs
@@ -144,3 +145,18 @@ def test_a_reactor_that_watches_no_descriptors_has_none() -> None:
 def test_nothing_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(speed, "Syncs", None)
     assert disk_syncs(Reactor(), ManualThread()) is None
+
+
+@compiled
+def test_a_reactor_that_gives_up_fails_the_sync(tmp_path: Path) -> None:
+    reactor = Reactor()
+    syncs = disk_syncs(reactor, ManualThread())
+    assert syncs is not None
+    fd = os.open(tmp_path / "log", os.O_RDWR | os.O_CREAT)
+    failures: list[Any] = []
+    syncs.run(SyncJob(RealFiles(), [(0, fd)], str, None, 1)).addErrback(failures.append)
+    why = Failure(OSError("poll"))
+    syncs.connectionLost(why)
+    assert failures == [why]
+    os.close(fd)
+    syncs.close()

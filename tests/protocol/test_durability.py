@@ -201,3 +201,49 @@ def test_drained_waits_for_the_sync_that_runs(running: bool) -> None:
     if running:
         world.thread.run_one()
     assert ended.called
+
+
+def test_drained_waits_for_those_who_come_during_the_sync_too() -> None:
+    world = World()
+    world.busy(64)
+    world.commit()
+    world.clock.turns(3)
+    world.commit()
+    ended = Deferred.fromCoroutine(world.commits.drained())
+    world.thread.run_one()
+    assert world.told == [(65, 0)]
+    assert not ended.called, "the next sync is about to begin"
+    world.clock.turns(3)
+    assert not ended.called
+    world.thread.run_one()
+    assert world.told == [(65, 0), (66, 0)]
+    assert ended.called
+    assert not world.log.flushing
+
+
+def test_answered_waits_for_those_who_wait_now() -> None:
+    world = World()
+    assert Deferred.fromCoroutine(world.commits.answered()).called, "nobody"
+    world.commit()
+    world.commit()
+    ended = Deferred.fromCoroutine(world.commits.answered())
+    world.thread.run_one()
+    world.clock.turns(3)
+    assert not ended.called
+    world.thread.run_one()
+    assert ended.called
+    assert [end for end, _ in world.told] == [1, 2]
+
+
+def test_messages_that_were_cut_off_are_not_acknowledged_for_what_came_in_their_place() -> None:
+    world = World()
+    world.busy(64)
+    world.commit()
+    world.commit()
+    world.log.wrote = 65
+    world.commits.log_was_cut(65)
+    assert world.told == [(66, ResponseCode.FLUSH_DISK_TIMEOUT)]
+    world.commit(5)
+    world.clock.turns(3)
+    world.thread.run_one()
+    assert world.told[1:] == [(65, 0), (70, 0)]

@@ -58,6 +58,11 @@ def test_the_first_commit_after_a_copy_raises_the_version(tmp_path: Path) -> Non
     slave.commit("group", "topic", 0, 6)
     slave.commit("group", "topic", 0, 7)
     assert slave.data_version.counter == master.data_version.counter + 1
+    slave.tick()
+    again = offsets(tmp_path / "slave")
+    again.commit("group", "topic", 0, 8)
+    again.commit("group", "topic", 0, 9)
+    assert again.data_version.counter == master.data_version.counter + 2, "also after a restart"
 
 
 @pytest.mark.parametrize("version", ["4.7.0", "5.5.0"])
@@ -80,6 +85,7 @@ def test_the_file_is_the_official_one(tmp_path: Path) -> None:
     text = (tmp_path / "consumerOffset.json").read_bytes()
     official["offsetTable"]["%RETRY%late@late"] = {0: 1}
     official["groupTopicMap"]["late"] = ["%RETRY%late"]
+    official["dataVersion"] |= {"counter": 1, "timestamp": NOW_MS}
     assert loads(text) == loads(pretty(official))
     assert b"\n\t\t\t0:250,\n" in text, "bare integer keys, as fastjson writes them"
 

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, succeed
+from twisted.logger import globalLogPublisher
 
 from rmqd.protocol.broker.safe_runs import SafeRuns
 
@@ -113,3 +114,43 @@ def test_a_wait_that_fails_answers_everybody() -> None:
     wait.errback(RuntimeError("gone"))
     assert (one.got, other.got) == ([b"a:RuntimeError"], [b"b:RuntimeError"])
     assert world.waiting == 0
+
+
+def test_nobody_joins_those_whose_log_was_cut() -> None:
+    world, peer = World(), Connection()
+    world.log.wrote_offset = 300
+    old: Deferred[int] = Deferred()
+    world.answer = old
+    world.run(peer, 300, 1, "old")
+    world.runs.log_was_cut(100)
+    world.log.wrote_offset = 200
+    new: Deferred[int] = Deferred()
+    world.answer = new
+    world.run(peer, 200, 1, "new")
+    old.callback(10)
+    assert peer.got == [b"old:10"]
+    new.callback(0)
+    assert peer.got == [b"old:10", b"new:0"]
+    assert world.asked == [300, 200]
+
+
+def test_a_run_whose_answers_fail_takes_no_other_with_it() -> None:
+    world, peer = World(), Connection()
+    world.log.wrote_offset = 100
+    wait: Deferred[int] = Deferred()
+    world.answer = wait
+
+    def fails(told: object) -> bytes:
+        raise MemoryError("no room")
+
+    world.runs.answer(peer, 50, 1, fails)  # type: ignore[arg-type]
+    world.run(peer, 100, 1, "b")
+    lines: list[dict[str, Any]] = []
+    globalLogPublisher.addObserver(lines.append)
+    try:
+        wait.callback(0)
+    finally:
+        globalLogPublisher.removeObserver(lines.append)
+    assert peer.got == [b"b:0"]
+    assert world.waiting == 0
+    assert any("answers to a run of sends were lost" in line["log_format"] for line in lines)
