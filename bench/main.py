@@ -146,7 +146,9 @@ def _measure(bench: Bench, side: Side, row: Row, results: Results) -> None:
     meter = OtherWork(bench, side)
     try:
         values = row.measure(bench, side)
-        results.others[side.name].append(meter.share())
+        share = meter.share()
+        if share is not None:
+            results.others[side.name].append(share)
     except MEASURING_FAILED as error:
         bench.forget_java()  # it may still be busy with what failed
         results.fail(row.name, side.name, error)
@@ -154,6 +156,9 @@ def _measure(bench: Bench, side: Side, row: Row, results: Results) -> None:
         return
     results.add(row.name, side.name, values)
     print(f"  {row.name}: " + ", ".join(f"{name} {value:,.3f}" for name, value in values.items()), flush=True)
+
+
+_JUDGED_S = 1.0
 
 
 class OtherWork:
@@ -169,7 +174,9 @@ class OtherWork:
             running.append(self._bench.java_pid)
         return procfs.machine_busy_seconds() - procfs.own_seconds() - sum(map(procfs.cpu_seconds, running))
 
-    def share(self) -> float:
-        """Return the share since this was made: 1.0 is all cores."""
-        seconds = (time.monotonic() - self._began_at) * (os.cpu_count() or 1)
-        return max((self._seconds() - self._before) / seconds, 0.0) if seconds else 0.0
+    def share(self) -> float | None:
+        """Return the share since this was made: 1.0 is all cores. None where a tick of the CPU's clock would decide."""
+        passed_s = time.monotonic() - self._began_at
+        if passed_s < _JUDGED_S:
+            return None
+        return max((self._seconds() - self._before) / (passed_s * (os.cpu_count() or 1)), 0.0)
