@@ -8,7 +8,6 @@ run two syncs at once, or any for which more is to do than `fdatasync`.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from rmqd.store.syncjob import SyncJob
     from rmqwire._speed import Syncs
 
-    Run = Callable[[SyncJob], Deferred[int]]
+    from .durability import RunSync
 
 _DESCRIPTORS_MAX = 64
 """What the compiled part takes at a time."""
@@ -42,7 +41,7 @@ class DiskSyncs:
     prompt = True
     """Called at once by our reactor."""
 
-    def __init__(self, reactor: IReactorFDSet, syncs: type[Syncs], otherwise: Run) -> None:
+    def __init__(self, reactor: IReactorFDSet, syncs: type[Syncs], otherwise: RunSync) -> None:
         self._reactor = reactor
         self._otherwise = otherwise
         self._event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -96,7 +95,7 @@ class DiskSyncs:
         return "disk"
 
 
-def disk_syncs(reactor: Any, otherwise: Run) -> DiskSyncs | None:
+def disk_syncs(reactor: Any, otherwise: RunSync) -> DiskSyncs | None:
     """Make one where the compiled part was built and the reactor watches descriptors; None elsewhere."""
     if speed.Syncs is None or not IReactorFDSet.providedBy(reactor):
         return None

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -23,9 +23,11 @@ if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
     from rmqd.store.messagestore import MessageStore
+    from rmqd.store.syncjob import SyncJob
 
 _log = Logger()
-RunSync = Callable[..., "Deferred[Any]"]
+RunSync: TypeAlias = "Callable[[SyncJob], Deferred[int]]"
+"""Runs a sync where nobody waits for it, and gives what it gives."""
 
 GATHER_S = 0.001
 """How long those who wait for the next sync wait at most for others to join."""

@@ -75,6 +75,7 @@ if TYPE_CHECKING:
     from rmqd.store.messagestore import MessageStore
 
     from .delay import DelayLevels
+    from .durability import RunSync
 
 _TIMER_LATE_MS = 2000
 _TIMER_BACKLOG = 5000
@@ -105,7 +106,7 @@ class BrokerParts:
         run_in_thread: Callable[..., Deferred[Any]],
         address: str,
         levels: DelayLevels,
-        run_sync: Callable[..., Deferred[Any]] | None = None,
+        run_sync: RunSync | None = None,
     ) -> None:
         broker = options.broker
         self._levels = levels

@@ -63,17 +63,16 @@ class SafeRuns:
         Returns:
             The answers, when nothing is to wait for; else None: they are sent to the connection in time.
         """
-        together = self._open
-        if together is None or end > together.position:
-            together = _Together(self._store.log.wrote_offset)
-            wait = self._when_safe(together.position)
-            if wait is None:
-                return answers(0)
-            self._open = together
-            self._join(together, connection, count, answers)
-            wait.addCallbacks(self._safe, self._not_safe, callbackArgs=(together,), errbackArgs=(together,))
+        if self._open is not None and end <= self._open.position:
+            self._join(self._open, connection, count, answers)
             return None
+        together = _Together(self._store.log.wrote_offset)
+        wait = self._when_safe(together.position)
+        if wait is None:
+            return answers(0)
+        self._open = together
         self._join(together, connection, count, answers)
+        wait.addBoth(self._end, together)
         return None
 
     def log_was_cut(self, end: int) -> None:
@@ -85,17 +84,12 @@ class SafeRuns:
         together.count += count
         self._waits(count)
 
-    def _safe(self, code: int, together: _Together) -> None:
-        self._end(together, code)
-
-    def _not_safe(self, failure: Failure, together: _Together) -> None:
-        assert failure.value is not None
-        self._end(together, failure.value)
-
-    def _end(self, together: _Together, told: int | BaseException) -> None:
+    def _end(self, result: int | Failure, together: _Together) -> None:
         if together is self._open:
             self._open = None
         self._waits(-together.count)
+        told = result if isinstance(result, int) else result.value
+        assert told is not None
         for connection, answers in together.runs:
             try:
                 connection.send(answers(told))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import select
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,49 +51,68 @@ class Reactor:
     def getWriters(self) -> None: ...
 
 
+class World:
+    """The syncs of a reactor, and files to sync, all closed in the end."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.reactor, self.thread = Reactor(), ManualThread()
+        syncs = disk_syncs(self.reactor, self.thread)
+        assert syncs is not None
+        self.syncs = syncs
+        self._opened: list[int] = []
+
+    def file(self, name: str) -> int:
+        fd = os.open(self.folder / name, os.O_RDWR | os.O_CREAT)
+        self._opened.append(fd)
+        return fd
+
+    def close(self) -> None:
+        self.syncs.close()
+        for fd in self._opened:
+            os.close(fd)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    world = World(tmp_path)
+    yield world
+    world.close()
+
+
 @compiled
-def test_syncs_end_one_after_the_other(tmp_path: Path) -> None:
-    reactor, thread = Reactor(), ManualThread()
-    syncs = disk_syncs(reactor, thread)
-    assert syncs is not None
-    files = [(start, os.open(tmp_path / str(start), os.O_RDWR | os.O_CREAT)) for start in (0, 4096)]
+def test_syncs_end_one_after_the_other(world: World) -> None:
+    files = [(start, world.file(str(start))) for start in (0, 4096)]
     told: list[int] = []
     for end in (100, 200):
         for _, fd in files:
             os.write(fd, b"x" * 5000)
-        syncs.run(SyncJob(RealFiles(), files, str, None, end)).addCallback(told.append)
+        world.syncs.run(SyncJob(RealFiles(), files, str, None, end)).addCallback(told.append)
         with pytest.raises(RuntimeError, match="under way"):
-            syncs.run(SyncJob(RealFiles(), files, str, None, end))
-        reactor.turn()
+            world.syncs.run(SyncJob(RealFiles(), files, str, None, end))
+        world.reactor.turn()
     assert told == [100, 200]
-    assert not thread.jobs
-    for _, fd in files:
-        os.close(fd)
-    syncs.close()
-    syncs.close()
-    assert not reactor.readers
+    assert not world.thread.jobs
+    world.syncs.close()
+    assert not world.reactor.readers
 
 
 @compiled
-def test_a_sync_that_fails_names_the_file(tmp_path: Path) -> None:
-    reactor = Reactor()
-    syncs = disk_syncs(reactor, ManualThread())
-    assert syncs is not None
-    good = os.open(tmp_path / "good", os.O_RDWR | os.O_CREAT)
+def test_a_sync_that_fails_names_the_file(world: World) -> None:
+    good = world.file("good")
     reading, writing = os.pipe()  # cannot be synced
     failures: list[FlushFailed] = []
     job = SyncJob(RealFiles(), [(0, good), (4096, writing)], lambda start: f"file {start}", None, 100)
-    syncs.run(job).addErrback(lambda failure: failures.append(failure.value))
-    reactor.turn()
+    world.syncs.run(job).addErrback(lambda failure: failures.append(failure.value))
+    world.reactor.turn()
     (failure,) = failures
     assert isinstance(failure, FlushFailed)
     assert "file 4096" in str(failure)
     assert os.strerror(errno.EINVAL) in str(failure)
     with pytest.raises(FlushFailed, match="file 4096"):
         job()
-    for fd in (good, reading, writing):
+    for fd in (reading, writing):
         os.close(fd)
-    syncs.close()
 
 
 class Watched(RealFiles):
@@ -103,39 +123,29 @@ class Watched(RealFiles):
 
 
 @compiled
-def test_names_and_other_file_systems_are_synced_by_a_thread(tmp_path: Path) -> None:
-    thread = ManualThread()
-    syncs = disk_syncs(Reactor(), thread)
-    assert syncs is not None
-    fd = os.open(tmp_path / "log", os.O_RDWR | os.O_CREAT)
+def test_names_and_other_file_systems_are_synced_by_a_thread(world: World) -> None:
+    fd = world.file("log")
     told: list[int] = []
     failures: list[Any] = []
-    syncs.run(SyncJob(RealFiles(), [(0, fd)], str, str(tmp_path), 100)).addCallback(told.append)
-    syncs.run(SyncJob(Watched(), [(0, fd)], str, None, 200)).addErrback(failures.append)
-    thread.run_one()
-    thread.run_one()
+    world.syncs.run(SyncJob(RealFiles(), [(0, fd)], str, str(world.folder), 100)).addCallback(told.append)
+    world.syncs.run(SyncJob(Watched(), [(0, fd)], str, None, 200)).addErrback(failures.append)
+    world.thread.run_one()
+    world.thread.run_one()
     assert told == [100]
     assert "Input/output error" in str(failures[0].value)
-    os.close(fd)
-    syncs.close()
 
 
 @compiled
-def test_more_files_than_the_compiled_part_takes_are_synced_by_a_thread(tmp_path: Path) -> None:
-    reactor, thread = Reactor(), ManualThread()
-    syncs = disk_syncs(reactor, thread)
-    assert syncs is not None
-    fd = os.open(tmp_path / "log", os.O_RDWR | os.O_CREAT)
+def test_more_files_than_the_compiled_part_takes_are_synced_by_a_thread(world: World) -> None:
+    fd = world.file("log")
     told: list[int] = []
     for count in (64, 65):
         job = SyncJob(RealFiles(), [(start, fd) for start in range(count)], str, None, count)
-        syncs.run(job).addCallback(told.append)
+        world.syncs.run(job).addCallback(told.append)
         if count == 64:
-            reactor.turn()
-    thread.run_one()
+            world.reactor.turn()
+    world.thread.run_one()
     assert told == [64, 65]
-    os.close(fd)
-    syncs.close()
 
 
 def test_a_reactor_that_watches_no_descriptors_has_none() -> None:
@@ -148,15 +158,10 @@ def test_nothing_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @compiled
-def test_a_reactor_that_gives_up_fails_the_sync(tmp_path: Path) -> None:
-    reactor = Reactor()
-    syncs = disk_syncs(reactor, ManualThread())
-    assert syncs is not None
-    fd = os.open(tmp_path / "log", os.O_RDWR | os.O_CREAT)
+def test_a_reactor_that_gives_up_fails_the_sync(world: World) -> None:
+    fd = world.file("log")
     failures: list[Any] = []
-    syncs.run(SyncJob(RealFiles(), [(0, fd)], str, None, 1)).addErrback(failures.append)
+    world.syncs.run(SyncJob(RealFiles(), [(0, fd)], str, None, 1)).addErrback(failures.append)
     why = Failure(OSError("poll"))
-    syncs.connectionLost(why)
+    world.syncs.connectionLost(why)
     assert failures == [why]
-    os.close(fd)
-    syncs.close()
