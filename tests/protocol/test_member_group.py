@@ -19,6 +19,7 @@ from rmqd.protocol.client import RemotingClient
 from rmqd.protocol.dispatch import Dispatcher
 from rmqwire.bodies import DataVersion
 from rmqwire.declare import Role
+from rmqwire.dialect import loads
 from rmqwire.requests.ha import ExchangeBrokerHaInfo, ExchangeBrokerHaInfoReply, NotifyMinBrokerIdChange
 
 NAME_SERVER, MASTER, SLAVE = "10.0.0.9:9876", "127.0.0.1:10911", "10.0.0.2:10911"
@@ -192,6 +193,17 @@ class TestFetching:
         assert timers.files.elsewhere.furthest == (5, read_ms)
         for each in (timers, of_slave):
             each.files.close()
+
+    def test_the_first_commit_at_the_slave_sets_no_other_offset_back(self, master: Member, other: BrokerWorld) -> None:
+        """It raises the version; what was committed at the master since the last copy the slave does not know."""
+        for queue in (0, 1):
+            master.parts.offsets.commit("G", "T", queue, 5)
+        other.parts.offsets.copy_from(loads(master.parts.offsets.body()))
+        master.parts.offsets.commit("G", "T", 1, 100)
+        other.parts.offsets.commit("G", "T", 0, 6)
+        self.link(master)
+        assert self.fetched(master) == [None]
+        assert [master.parts.offsets.query("G", "T", queue) for queue in (0, 1)] == [6, 100]
 
     def test_a_slave_that_was_told_something_else(self, master: Member, other: BrokerWorld) -> None:
         """Of two versions the later counts, even where an offset was set back; the earlier does not."""
