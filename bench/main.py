@@ -159,6 +159,7 @@ def _measure(bench: Bench, side: Side, row: Row, results: Results) -> None:
 
 
 _JUDGED_S = 1.0
+"""Rows that last less are not judged: CPU time comes in ticks of 10 ms."""
 
 
 class OtherWork:
@@ -175,7 +176,7 @@ class OtherWork:
         return procfs.machine_busy_seconds() - procfs.own_seconds() - sum(map(procfs.cpu_seconds, running))
 
     def share(self) -> float | None:
-        """Return the share since this was made: 1.0 is all cores. None where a tick of the CPU's clock would decide."""
+        """Return the share since this was made: 1.0 is all cores. None when it lasted too little."""
         passed_s = time.monotonic() - self._began_at
         if passed_s < _JUDGED_S:
             return None
