@@ -161,7 +161,11 @@ class Consumer(Client):
         return self.driver.wait_received(self.name, lambda messages: len(messages) >= count, timeout_s)
 
     def acknowledged(self, topic: str, count: int, timeout_s: float = 30.0) -> None:
-        """Wait until a consumer whose queues began at 0 has acknowledged so many: it prints a message before that.
+        """Wait until the brokers know that a consumer whose queues began at 0 has acknowledged so many messages.
+
+        A consumer prints a message before it acknowledges it, and an official broker may lose the first offset of a
+        queue when those of a topic arrive at the same time (4.7.0: `ConsumerOffsetManager.commitOffset` makes the
+        table of a group twice): they are committed until it has them.
 
         Raises:
             CaseFailure: it has not when the time is over.

@@ -9,8 +9,13 @@ import org.apache.rocketmq.client.consumer.listener.ConsumeOrderlyContext;
 import org.apache.rocketmq.client.consumer.listener.ConsumeOrderlyStatus;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerOrderly;
+import org.apache.rocketmq.client.consumer.store.OffsetStore;
+import org.apache.rocketmq.client.consumer.store.ReadOffsetType;
+import org.apache.rocketmq.client.consumer.store.RemoteBrokerOffsetStore;
+import org.apache.rocketmq.client.impl.consumer.DefaultMQPushConsumerImpl;
 import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
 import org.apache.rocketmq.common.message.MessageExt;
+import org.apache.rocketmq.common.message.MessageQueue;
 import org.apache.rocketmq.remoting.protocol.heartbeat.MessageModel;
 
 /**
@@ -95,12 +100,19 @@ final class Consumers {
         consumer.getClass().getMethod("subscribe", String.class, selector).invoke(consumer, args.text("topic"), sql);
     }
 
-    /** The sum of the offsets that the consumer has come to in the queues of a topic, by its own memory. */
+    /**
+     * The sum of the offsets that the consumer has come to in the queues of a topic and, in a clustering group, that
+     * its brokers have: it commits them, and asks by a store of its own, as an answer replaces what a store has in hand.
+     */
     private static Map<String, Object> acknowledged(Args args) throws Exception {
         DefaultMQPushConsumer consumer = Driver.started(args, "consumer");
+        DefaultMQPushConsumerImpl inner = consumer.getDefaultMQPushConsumerImpl();
+        OffsetStore brokers = new RemoteBrokerOffsetStore(inner.getmQClientFactory(), consumer.getConsumerGroup());
+        inner.persistConsumerOffset();
         long sum = 0;
-        for (long offset : consumer.getDefaultMQPushConsumerImpl().getOffsetStore().cloneOffsetTable(args.text("topic")).values()) {
-            sum += offset;
+        for (Map.Entry<MessageQueue, Long> inHand : inner.getOffsetStore().cloneOffsetTable(args.text("topic")).entrySet()) {
+            boolean local = consumer.getMessageModel() == MessageModel.BROADCASTING;
+            sum += local ? inHand.getValue() : Math.max(0, brokers.readOffset(inHand.getKey(), ReadOffsetType.READ_FROM_STORE));
         }
         return Driver.line("acknowledged", "sum", sum);
     }
