@@ -457,6 +457,7 @@ static PyMethodDef functions[] = {
     {"pack_batch", (PyCFunction)(void (*)(void))pack_batch, METH_FASTCALL, pack_batch_doc},
     {"add_keys", (PyCFunction)(void (*)(void))add_keys, METH_FASTCALL, add_keys_doc},
     {"read_sends", (PyCFunction)(void (*)(void))rmq_read_sends, METH_FASTCALL, rmq_read_sends_doc},
+    {"read_halves", (PyCFunction)(void (*)(void))rmq_read_halves, METH_FASTCALL, rmq_read_halves_doc},
     {"pack_sends", (PyCFunction)(void (*)(void))rmq_pack_sends, METH_FASTCALL, rmq_pack_sends_doc},
     {"send_answers", (PyCFunction)(void (*)(void))rmq_send_answers, METH_FASTCALL, rmq_send_answers_doc},
     {"cut_frames", (PyCFunction)(void (*)(void))cut_frames, METH_FASTCALL, cut_frames_doc},

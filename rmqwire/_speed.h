@@ -33,12 +33,16 @@ put64(unsigned char *at, uint64_t value)
 /* CRC-32 (IEEE 802.3). */
 uint32_t rmq_crc32(const unsigned char *at, size_t size);
 
-/* Of `_sends.c`. */
+/* Of `_reading.c` and `_halves.c`. */
 PyObject *rmq_read_sends(PyObject *module, PyObject *const *args, Py_ssize_t count);
+PyObject *rmq_read_halves(PyObject *module, PyObject *const *args, Py_ssize_t count);
+extern const char rmq_read_sends_doc[], rmq_read_halves_doc[];
+
+/* Of `_sends.c`. */
 PyObject *rmq_pack_sends(PyObject *module, PyObject *const *args, Py_ssize_t count);
 PyObject *rmq_send_answers(PyObject *module, PyObject *const *args, Py_ssize_t count);
 PyObject *rmq_append_units(PyObject *module, PyObject *const *args, Py_ssize_t count);
-extern const char rmq_read_sends_doc[], rmq_pack_sends_doc[], rmq_send_answers_doc[], rmq_append_units_doc[];
+extern const char rmq_pack_sends_doc[], rmq_send_answers_doc[], rmq_append_units_doc[];
 int rmq_sends_init(void);
 
 /* Of `_syncs.c`. */

@@ -25,17 +25,18 @@ def add_keys(
     used: int,
     /,
 ) -> tuple[bytes, int, int, int]: ...
-def read_sends(
-    frames: list[tuple[int, bytes, bytes]], first: int, /
-) -> list[tuple[int, str, int, int, int, int, bytes, bytes, int, tuple[str, ...]]]: ...
+def read_sends(frames: list[tuple[int, bytes, bytes]], first: int, /) -> tuple[list[Any], list[int]]: ...
+def read_halves(requests: list[Any], data: bytes, begin: int, born_host: bytes, half_field: bytes, /) -> int: ...
 def pack_sends(
-    sends: list[Any],
+    puts: list[Any],
     first: int,
     queues: list[Any],
+    half_queue: Any,
     touched: list[Any],
     keyed: list[Any],
     template: bytes,
     topic_field: bytes,
+    half_field: bytes,
     suffix: bytes,
     timestamp: int,
     position: int,
@@ -44,8 +45,8 @@ def pack_sends(
     properties_max: int,
     total_max: int,
     /,
-) -> tuple[bytes, bytes]: ...
-def send_answers(pieces: tuple[bytes, ...], code: int, sends: list[Any], first: int, places: bytes, /) -> bytes: ...
+) -> tuple[bytes, bytes, int, int, int, int]: ...
+def send_answers(pieces: tuple[bytes, ...], code: int, puts: list[Any], first: int, places: bytes, /) -> bytes: ...
 def append_units(
     touched: list[Any], dirty: dict[Any, None], awaited: tuple[Any, ...] | None, long_bytes: int, /
 ) -> tuple[list[tuple[Any, bytes]], list[Any]]: ...

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 __all__ = [
     "Syncs",
@@ -19,6 +19,7 @@ __all__ = [
     "pack_batch",
     "pack_sends",
     "read_ext",
+    "read_halves",
     "read_sends",
     "send_answers",
 ]
@@ -27,14 +28,11 @@ if TYPE_CHECKING:
     from rmqwire._speed import Syncs as SyncsType
     from rmqwire.frames import Frame
 
-    Send = tuple[int, str, int, int, int, int, bytes, bytes, int, tuple[str, ...]]
+    Put = tuple[int, str, int, int, int, int, bytes, bytes, int, tuple[str, ...], int, int, int]
     """Opaque, topic, queue id, sys flag, born timestamp (ms), flag, body, properties with their last end, tags code,
-    unique key and keys."""
+    unique key and keys, kind; of an end of a transaction where its half message is in the log, and in its queue."""
 
-    PackSends = Callable[
-        [list[Send], int, list[Any], list[Any], list[Any], bytes, bytes, bytes, int, int, int, int, int, int],
-        tuple[bytes, bytes],
-    ]
+    PackSends = Callable[..., tuple[bytes, bytes, int, int, int, int]]
     AppendUnits = Callable[
         [list[Any], dict[Any, None], tuple[Any, ...] | None, int], tuple[list[tuple[Any, bytes]], list[Any]]
     ]
@@ -55,13 +53,32 @@ add_keys: AddKeys | None = None
 """(messages, slots, changed pages, bits of a page, next number, limit, begin time, used slots) -> (entries, messages
 done, next number, used slots); enters changed slots and pages in place"""
 
-read_sends: Callable[[list[Frame], int], list[Send]] | None = None
-"""(frames, first) -> the usual sends to one topic from there on; a run ends before the first frame that is none."""
+PUT_OPAQUE: Final = 0
+PUT_TOPIC: Final = 1
+PUT_QUEUE: Final = 2
+PUT_KIND: Final = 10
+PUT_HALF_OFFSET: Final = 12
+"""Places in a `Put`."""
+
+KIND_SEND, KIND_HALF, KIND_COMMIT, KIND_ROLLBACK = range(4)
+"""What is put: the kinds of a `Put`."""
+
+read_sends: Callable[[list[Frame], int], tuple[list[Put], list[int]]] | None = None
+"""(frames, first) -> (the usual sends to one topic from there on and the ends of transactions between them, where in
+the log the half messages of these are); a run ends before the first frame that is neither. `read_halves` makes puts of
+the ends, which are none before."""
+
+read_halves: Callable[[list[Put], bytes, int, bytes, bytes], int] | None = None
+"""(requests, part of the log, where that begins, born host, topic field of half messages) -> how many requests from the
+first on are usual; makes puts of their ends in place."""
 
 pack_sends: PackSends | None = None
-"""(sends, first, queues by id, touched queues, keyed messages, record template, topic field, broker's properties, store
-time, position, largest body, largest record, largest properties, room) -> (records, places); a place is physical offset
-i64, queue offset i64. Stages their units and keys; stops before the first that breaks a limit or has no queue."""
+"""(puts, first, queues by id, queue of half messages, touched queues, keyed messages, record template, topic field,
+that of half messages, broker's properties, store time, position, largest body, largest record, largest properties,
+room)
+-> (records, places, puts dealt with, messages stored, half messages among them, bytes of those); a place is physical
+offset i64, queue offset i64, of sends and half messages. Stages their units and keys; stops before the first that
+breaks a limit or has no queue."""
 
 cut_frames: Callable[[bytes, int], tuple[list[Frame], int]] | None = None
 """(bytes, largest frame length) -> (whole frames from the beginning on, where the first begins that is not whole, or is
@@ -71,8 +88,8 @@ append_units: AppendUnits | None = None
 """(touched queues, dirty queues, mappings with awaited topics or None for all, bytes that are many) -> (queues of
 awaited topics with their new units, queues with many bytes of units in memory); makes visible what is staged."""
 
-send_answers: Callable[[tuple[bytes, ...], int, list[Send], int, bytes], bytes] | None = None
-"""(pieces of the header, code, sends, first, places) -> the answers as frames."""
+send_answers: Callable[[tuple[bytes, ...], int, list[Put], int, bytes], bytes] | None = None
+"""(pieces of the header, code, puts, first, places) -> the answers to sends and half messages as frames."""
 
 Syncs: type[SyncsType] | None = None
 """(eventfd) -> a thread that syncs files without waiting for the interpreter; Linux only."""
@@ -85,5 +102,6 @@ if os.environ.get("RMQD_PURE", "") in ("", "0"):
     else:
         read_ext, pack_batch, add_keys = _speed.read_ext, _speed.pack_batch, _speed.add_keys
         append_units, cut_frames = _speed.append_units, _speed.cut_frames
-        read_sends, pack_sends, send_answers = _speed.read_sends, _speed.pack_sends, _speed.send_answers
+        read_sends, read_halves = _speed.read_sends, _speed.read_halves
+        pack_sends, send_answers = _speed.pack_sends, _speed.send_answers
         Syncs = getattr(_speed, "Syncs", None)

@@ -1,20 +1,23 @@
 """The write path of a read full of usual sends: their records and units are made in one compiled pass.
 
-What it is for: what the same producer sends to one topic, each message to a queue of its own choice. `stage` is the
-reference; it serves what this leaves alone, and everything where `rmqwire.speed` is not built. What it must not do:
-write; `commit` does, with whatever else was staged.
+What it is for: what the same producer sends to one topic, each message to a queue of its own choice, its half messages
+among them, and what the ends of transactions make of those. `stage` is the reference; it serves what this leaves alone,
+and everything where `rmqwire.speed` is not built. What it must not do: write; `commit` does, with whatever else was
+staged.
 
 Source: `CommitLog.asyncPutMessage`, `MessageExtEncoder`, 5.3.4.
 """
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from rmqwire import speed
-from rmqwire.message import PROPERTIES_SIZE_MAX_BYTES, SYS_FLAG_BORN_HOST_V6
+from rmqwire.errors import MalformedMessage
+from rmqwire.message import PROPERTIES_SIZE_MAX_BYTES, SYS_FLAG_BORN_HOST_V6, topic_field
 
 from .batchwriter import BatchWriter
 from .commitlog import BLANK_BYTES
@@ -24,30 +27,46 @@ if TYPE_CHECKING:
     from .consumequeue import ConsumeQueue
 
 
+_field = lru_cache(maxsize=256)(topic_field)
+
+
 class StagedRun(msgspec.Struct, gc=False):
-    """Where the first messages of a run go, next to each other in one file of the log."""
+    """Where the first puts of a run go, next to each other in one file of the log."""
 
     count: int
-    """Messages that were staged; the next one is for `stage`."""
+    """Puts that were dealt with; the next one is for `stage`."""
     places: bytes
-    """Of each: physical offset i64, queue offset i64."""
+    """Of each send and half message: physical offset i64, queue offset i64."""
     size: int
     """Bytes of all records; they end at `end`."""
     end: int
+    stored: int
+    """Messages stored: a rollback stores none."""
+    halves: int
+    """Half messages among them, and bytes of their records."""
+    half_bytes: int
 
 
 class RunWriter(BatchWriter):
     """A group writer that takes runs of sends as well."""
 
     def stage_run(
-        self, topic: str, queue_count: int, sends: list[speed.Send], first: int, suffix: bytes, born_host: bytes
+        self,
+        topic: str,
+        queue_count: int,
+        puts: list[speed.Put],
+        first: int,
+        suffix: bytes,
+        born_host: bytes,
+        half_topic: str,
     ) -> StagedRun | None:
-        """Give sends to one topic their places, up to the first that breaks a limit or does not fit the file.
+        """Give puts to one topic their places, up to the first that breaks a limit or does not fit the file.
 
         Args:
-            queue_count: queues that may be written to; a send to another one ends the run.
-            sends: what `speed.read_sends` gave; from `first` on they are staged.
+            queue_count: queues that may be written to; a put to another one ends the run.
+            puts: what `speed.read_sends` and `speed.read_halves` gave; from `first` on they are staged.
             suffix: properties that the broker adds to each.
+            half_topic: where half messages go, to queue 0.
 
         Returns:
             None when not even the first could be staged, or the store takes no messages.
@@ -58,34 +77,39 @@ class RunWriter(BatchWriter):
         if speed.pack_sends is None or self._not_writable is not None:
             return None
         queues = self._queues_of(topic, queue_count)
-        send = sends[first]
-        if send[2] >= queue_count:
+        halves = self._queues_of(half_topic, 1)
+        put = puts[first]
+        queue_id, kind = put[speed.PUT_QUEUE], put[speed.PUT_KIND]
+        if queue_id >= queue_count:
             return None
-        if queues[send[2]] is None:
-            try:
-                queues[send[2]] = self._by_key.get((topic, send[2])) or self._queue_for_put(topic, send[2])
-            except (StoreError, OSError):  # `stage` meets it again, and says what it is
-                return None
-        queue = queues[send[2]]
-        assert queue is not None
-        if queue.is_schedule:
+        try:
+            field, magic = _field(topic)
+            if kind == speed.KIND_HALF:
+                queue = halves[0] = halves[0] or self._open_for_run(half_topic, 0)
+            elif kind != speed.KIND_ROLLBACK:
+                queue = queues[queue_id] = queues[queue_id] or self._open_for_run(topic, queue_id)
+                if queue.is_schedule:
+                    return None
+        except (StoreError, OSError, MalformedMessage):  # `stage` meets it again, and says what it is
             return None
         timestamp = self._group_timestamp or self._next_timestamp()
         v4 = len(born_host) == 8
         template = (self._pack_v4 if v4 else self._pack_v6)(
-            *(0, queue.magic, 0, 0, 0, 0, 0, self._sys_flag | (0 if v4 else SYS_FLAG_BORN_HOST_V6), 0),
+            *(0, magic, 0, 0, 0, 0, 0, self._sys_flag | (0 if v4 else SYS_FLAG_BORN_HOST_V6), 0),
             *(born_host, timestamp, self._store_host, 0, 0, 0),
         )
         position = self._position
         try:
-            records, places = speed.pack_sends(
-                sends,
+            records, places, count, stored, half_count, half_bytes = speed.pack_sends(
+                puts,
                 first,
                 queues[:queue_count] if len(queues) > queue_count else queues,
+                halves[0],
                 self._touched,
                 self._keyed,
                 template,
-                queue.topic_field,
+                field,
+                _field(half_topic)[0],
                 suffix,
                 timestamp,
                 position,
@@ -99,14 +123,17 @@ class RunWriter(BatchWriter):
             self._drop_group()
             self._tell(error)
             raise
-        if not places:
+        if not count:
             return None
-        self._group_timestamp = timestamp
-        self._parts.append(records)
-        count = len(places) // 16
-        self.put_count += count
-        self._position = position + len(records)
-        return StagedRun(count, places, len(records), self._position)
+        if stored:
+            self._group_timestamp = timestamp
+            self._parts.append(records)
+            self.put_count += stored
+            self._position = position + len(records)
+        return StagedRun(count, places, len(records), self._position, stored, half_count, half_bytes)
+
+    def _open_for_run(self, topic: str, queue_id: int) -> ConsumeQueue:
+        return self._by_key.get((topic, queue_id)) or self._queue_for_put(topic, queue_id)
 
     def _queues_of(self, topic: str, count: int) -> list[ConsumeQueue | None]:
         queues = self._by_topic.get(topic)

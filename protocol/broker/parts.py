@@ -337,9 +337,7 @@ class BrokerParts:
             self.transactions.opened,
         )
         if speed.read_sends is not None:
-            self.send_runs = SendRuns(
-                sends, self.store, self.topics, self.send_settings, replies, rules, self.stats, self._safe_runs
-            )
+            self.send_runs = SendRuns(sends, self.transactions, self._safe_runs)
         return [
             sends,
             *self.transactions.handlers,

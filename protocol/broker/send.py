@@ -97,12 +97,12 @@ class SendHandlers:
         opened: Callable[[str], None] | None = None,
     ) -> None:
         self._opened = opened
-        self._store = store
-        self._topics = topics
-        self._settings = settings
-        self._replies = replies
-        self._rules = rules
-        self._stats = stats
+        self.store = store
+        self.topics = topics
+        self.settings = settings
+        self.replies = replies
+        self.rules = rules
+        self.stats = stats
         self._wall_clock_ms = wall_clock_ms
         self._unique_id = unique_id
         self._levels = levels
@@ -115,11 +115,11 @@ class SendHandlers:
         try:
             self._check_service()
             config = check_topic(
-                self._topics,
+                self.topics,
                 request,
                 header,
-                broker_permission=self._settings.broker_permission,
-                broker_ip=self._settings.broker_ip,
+                broker_permission=self.settings.broker_permission,
+                broker_ip=self.settings.broker_ip,
             )
             if not request.body:  # as Java, where a frame without a body has none, not an empty one
                 raise RequestError("the message has no body")
@@ -127,12 +127,12 @@ class SendHandlers:
                 return self._send_batch(request, header, config)
             return self._send_one(request, header, config)
         except RequestError as refused:
-            return self._replies.refused(refused.code, refused.remark)
+            return self.replies.refused(refused.code, refused.remark)
         except StoreError as failed:
             return self.not_stored(failed)
 
     def _check_service(self) -> None:
-        settings = self._settings
+        settings = self.settings
         if settings.is_slave:
             raise RequestError("[REJECTREQUEST]system busy, start flow control for a while", ResponseCode.SYSTEM_BUSY)
         begins_ms = settings.start_accept_send_request_at_ms
@@ -145,7 +145,7 @@ class SendHandlers:
     def _send_one(self, request: Request, header: Header, config: TopicConfig) -> Result:
         topic = header.topic
         queue_id = pick_queue(header.queue_id, config)
-        properties, text = self._rules.apply(header.properties or "")
+        properties, text = self.rules.apply(header.properties or "")
         unique_key = properties.get(UNIQ_KEY)
         if not unique_key:
             unique_key = properties[UNIQ_KEY] = self._unique_id()
@@ -175,7 +175,7 @@ class SendHandlers:
         tags = properties.get("TAGS")
         if config.topic_filter_type == "MULTI_TAG":
             sys_flag |= SYS_FLAG_MULTI_TAGS
-        put = self._store.stage(
+        put = self.store.stage(
             put_topic,
             put_queue_id,
             request.body,
@@ -190,48 +190,48 @@ class SendHandlers:
         )
 
         def answer(code: int) -> bytes:
-            return self._replies.stored(
+            return self.replies.stored(
                 request.opaque, code, put.physical_offset, queue_id, put.queue_offset, unique_key, recall_handle
             )
 
         def finish(failed: Exception | None) -> Result:
             if failed is not None:
                 return self.not_stored(failed)
-            self._stats.put_one(put_topic, put_queue_id, put.size)
+            self.stats.put_one(put_topic, put_queue_id, put.size)
             if opens and self._opened is not None:
                 self._opened(real_topic)
             wait = None
             if self._when_safe is not None and properties.get("WAIT") != "false":
                 wait = self._when_safe(put.physical_offset + put.size)
-            if self._topics.unsaved:
+            if self.topics.unsaved:
                 wait = self._when_topic_saved(topic, wait)
             return answer(0) if wait is None else wait.addCallback(answer)
 
         return Staged(finish)
 
     def _check_replicas(self, properties: dict[str, str]) -> None:
-        too_few = self._settings.too_few_replicas
+        too_few = self.settings.too_few_replicas
         if too_few is not None and properties.get("WAIT") != "false" and too_few():
             raise RequestError("in-sync replicas not enough", ResponseCode.SYSTEM_ERROR)
 
     def _check_transactions(self) -> None:
-        if self._settings.reject_transaction_message:
+        if self.settings.reject_transaction_message:
             raise RequestError(
-                f"the broker[{self._settings.broker_ip}] sending transaction message is forbidden",
+                f"the broker[{self.settings.broker_ip}] sending transaction message is forbidden",
                 ResponseCode.NO_PERMISSION,
             )
 
     def _send_batch(self, request: Request, header: Header, config: TopicConfig) -> Result:
         topic = header.topic
-        properties = check_batch(topic, header.properties, self._settings.max_message_size)
+        properties = check_batch(topic, header.properties, self.settings.max_message_size)
         self._check_replicas(properties)
         queue_id = pick_queue(header.queue_id, config)
         sys_flag = header.sys_flag
         if config.topic_filter_type == "MULTI_TAG":
             sys_flag |= SYS_FLAG_MULTI_TAGS
-        check_batch_size(request.body, self._settings.max_message_size)
+        check_batch_size(request.body, self.settings.max_message_size)
         try:
-            batch = self._store.stage_client_batch(
+            batch = self.store.stage_client_batch(
                 topic,
                 queue_id,
                 request.body,
@@ -244,18 +244,16 @@ class SendHandlers:
             raise RequestError(f"the batch cannot be read: {cause}") from cause
 
         def answer(code: int) -> bytes:
-            return self._replies.stored_batch(
-                request.opaque, code, batch.physical_offsets, queue_id, batch.queue_offset
-            )
+            return self.replies.stored_batch(request.opaque, code, batch.physical_offsets, queue_id, batch.queue_offset)
 
         def finish(failed: Exception | None) -> Result:
             if failed is not None:
                 return self.not_stored(failed)
-            self._stats.put(topic, len(batch.physical_offsets), batch.size)
+            self.stats.put(topic, len(batch.physical_offsets), batch.size)
             wait = None
             if self._when_safe is not None and properties.get("WAIT") != "false":
                 wait = self._when_safe(batch.end)
-            if self._topics.unsaved:
+            if self.topics.unsaved:
                 wait = self._when_topic_saved(topic, wait)
             return answer(0) if wait is None else wait.addCallback(answer)
 
@@ -263,18 +261,18 @@ class SendHandlers:
 
     def _when_topic_saved(self, topic: str, wait: Deferred[int] | None) -> Deferred[int] | None:
         """Acknowledge the first messages of a topic when the topic itself would survive a crash."""
-        if topic not in self._topics.unsaved:
+        if topic not in self.topics.unsaved:
             return wait
-        return self._topics.saved().addCallback(lambda _: 0 if wait is None else wait)
+        return self.topics.saved().addCallback(lambda _: 0 if wait is None else wait)
 
     def not_stored(self, failed: BaseException | None) -> Reply:
         """Answer a message that the store did not take."""
         code = getattr(failed, "response_code", ResponseCode.SYSTEM_ERROR)
-        return self._replies.refused(code, self._remark(code, failed))
+        return self.replies.refused(code, self._remark(code, failed))
 
     def _remark(self, code: int, failed: BaseException | None) -> str:
         if code == ResponseCode.MESSAGE_ILLEGAL:
-            return illegal_message(self._settings.max_message_size, str(failed))
+            return illegal_message(self.settings.max_message_size, str(failed))
         if code == ResponseCode.SERVICE_NOT_AVAILABLE:
             return (
                 "service not available now. It may be caused by one of the following reasons: the broker's disk is"

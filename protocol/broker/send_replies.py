@@ -73,10 +73,10 @@ class SendReplies:
         size = len(header)
         return _words(size + 4, size) + header  # the serialization byte of JSON is 0
 
-    def stored_run(self, code: int, sends: list[speed.Send], first: int, places: bytes) -> bytes:
-        """Answer sends of a run from `first` on, as many as have places: `stored` for each of them."""
+    def stored_run(self, code: int, puts: list[speed.Put], first: int, places: bytes) -> bytes:
+        """Answer what was sent in a run from `first` on, as many as have places: `stored` for each of them."""
         assert speed.send_answers is not None
-        return speed.send_answers(self._pieces, code, sends, first, places)
+        return speed.send_answers(self._pieces, code, puts, first, places)
 
     def stored_batch(
         self, opaque: int, code: int, physical_offsets: Sequence[int], queue_id: int, queue_offset: int

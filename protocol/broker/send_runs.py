@@ -1,8 +1,9 @@
 """Runs of usual sends: what one read brought for one topic is read, stored and answered in three compiled calls.
 
 What it is for: the bulk of what brokers do. A run is the sends in a row that `speed.read_sends` understands, to a topic
-about which nothing is special. What it must not do: differ from `SendHandlers`, the reference, which serves all others,
-those that break a limit, and everything where nothing is compiled.
+about which nothing is special; half messages and the ends of transactions among them. What it must not do: differ from
+`SendHandlers` and `TransactionHandlers`, the reference, which serve all others, those that break a limit, and all where
+nothing is compiled.
 """
 
 from __future__ import annotations
@@ -12,98 +13,116 @@ from typing import TYPE_CHECKING
 from rmqd.protocol.replies import Result, Staged, encode_reply
 from rmqwire import speed
 
-from .names import PERM_WRITE, SYSTEM_PREFIX
+from .half_reads import take_halves
+from .names import PERM_WRITE, SYSTEM_PREFIX, TRANS_HALF_TOPIC
 from .send_checks import NOT_ALLOWED_TO_SEND
 
 if TYPE_CHECKING:
-    from collections.abc import Container
+    from collections.abc import Container, Sequence
 
     from rmqd.protocol.remoting import RemotingConnection
-    from rmqd.store.messagestore import MessageStore
+    from rmqd.store.runwriter import StagedRun
     from rmqwire.frames import Frame
 
     from .safe_runs import SafeRuns
-    from .send import SendHandlers, SendSettings
-    from .send_properties import PropertyRules
-    from .send_replies import SendReplies
-    from .stats import BrokerStats
-    from .topics import TopicTable
+    from .send import SendHandlers
+    from .transaction_service import Transactions
 
 
 class SendRuns:
     """Serves runs of sends.
 
     Args:
-        handlers: The reference; writes the answers to what could not be stored.
-        store, topics, settings, replies, rules, stats: As of `SendHandlers`.
+        handlers: The reference, whose settings these share; writes the answers to what could not be stored.
+        transactions: Told what was opened and what has ended.
         safe_runs: Answers them when they are safe; None when a commit is all that is promised.
     """
 
-    def __init__(
-        self,
-        handlers: SendHandlers,
-        store: MessageStore,
-        topics: TopicTable,
-        settings: SendSettings,
-        replies: SendReplies,
-        rules: PropertyRules,
-        stats: BrokerStats,
-        safe_runs: SafeRuns | None,
-    ) -> None:
+    def __init__(self, handlers: SendHandlers, transactions: Transactions, safe_runs: SafeRuns | None) -> None:
         self._handlers = handlers
-        self._store = store
-        self._topics = topics
-        self._settings = settings
-        self._replies = replies
-        self._suffix = rules.suffix
-        self._stats = stats
+        self._store = handlers.store
+        self._topics = handlers.topics
+        self._settings = handlers.settings
+        self._replies = handlers.replies
+        self._suffix = handlers.rules.suffix
+        self._stats = handlers.stats
+        self._transactions = transactions
         self._safe_runs = safe_runs
         self.special: Container[str] = ()
         """Topics that are left to the handlers."""
 
     def take(self, connection: RemotingConnection, frames: list[Frame], first: int) -> tuple[int, int, Staged | None]:
-        """Stage the sends that begin with frame `first`.
+        """Stage the sends and ends of transactions that begin with frame `first`.
 
         Returns:
             How many were staged, the frame from which on it is worth asking again, and the answer to them all, None
             when there are none.
         """
         assert speed.read_sends is not None
-        sends = speed.read_sends(frames, first)
-        if not sends:
+        puts, halves = speed.read_sends(frames, first)
+        if halves:
+            take_halves(self._store, puts, halves, connection.born_host)
+        if not puts:
             return 0, first + 1, None
-        topic = sends[0][1]
+        topic = puts[0][speed.PUT_TOPIC]
         queue_count = self._queue_count(topic)
-        if not queue_count:
-            return 0, first + len(sends), None
-        stage_run, suffix, born_host = self._store.stage_run, self._suffix, connection.born_host
-        places, size, end, count = [], 0, 0, 0
-        while count < len(sends):
-            run = stage_run(topic, queue_count, sends, count, suffix, born_host)
-            if run is None:
-                break
-            places.append(run.places)
-            count += run.count
-            size += run.size
-            end = run.end
-        if not count:
-            return 0, first + len(sends), None
-        all_places = places[0] if len(places) == 1 else b"".join(places)
+        if not queue_count or (self._settings.reject_transaction_message and self._opens(puts)):
+            return 0, first + len(puts), None
+        staged = self._stage(topic, queue_count, puts, connection.born_host)
+        if staged is None:
+            return 0, first + len(puts), None
+        count, total, places = staged
 
         def answers(told: int | BaseException) -> bytes:
             if isinstance(told, BaseException):
-                return self._refused(told, sends, count)
-            return self._replies.stored_run(told, sends, 0, all_places)
+                return self._refused(told, puts[:count])
+            return self._replies.stored_run(told, puts, 0, places)
 
         def finish(failed: Exception | None) -> Result:
-            if failed is not None:
-                return answers(failed)
-            self._stats.put(topic, count, size, count)
-            if self._safe_runs is None:
-                return answers(0)
-            return self._safe_runs.answer(connection, end, count, answers)
+            if failed is None:
+                self._count(topic, total, puts[:count] if halves else ())
+                if self._safe_runs is not None and places:
+                    return self._safe_runs.answer(connection, total.end, len(places) // 16, answers)
+            return answers(0 if failed is None else failed) or None  # ends alone are not answered
 
-        return count, first + len(sends), Staged(finish)
+        return count, first + len(puts), Staged(finish)
+
+    @staticmethod
+    def _opens(puts: list[speed.Put]) -> bool:
+        return any(put[speed.PUT_KIND] == speed.KIND_HALF for put in puts)
+
+    def _stage(
+        self, topic: str, queue_count: int, puts: list[speed.Put], born_host: bytes
+    ) -> tuple[int, StagedRun, bytes] | None:
+        """Stage puts, as many as there is room for; give how many, sums over them, and all places."""
+        stage_run, suffix = self._store.stage_run, self._suffix
+        total, places, count = None, [], 0
+        while count < len(puts):
+            run = stage_run(topic, queue_count, puts, count, suffix, born_host, TRANS_HALF_TOPIC)
+            if run is None:
+                break
+            count += run.count
+            places.append(run.places)
+            if total is not None:
+                run.size += total.size
+                run.stored += total.stored
+                run.halves += total.halves
+                run.half_bytes += total.half_bytes
+            total = run
+        return None if total is None else (count, total, places[0] if len(places) == 1 else b"".join(places))
+
+    def _count(self, topic: str, total: StagedRun, puts: Sequence[speed.Put]) -> None:
+        """Count what was stored and, of `puts`, what has ended."""
+        if total.halves:
+            self._stats.put(TRANS_HALF_TOPIC, total.halves, total.half_bytes, total.halves)
+            self._transactions.opened(topic, total.halves)
+        others = total.stored - total.halves
+        if others:
+            self._stats.put(topic, others, total.size - total.half_bytes, others)
+        ended = [put[speed.PUT_HALF_OFFSET] for put in puts if put[speed.PUT_KIND] >= speed.KIND_COMMIT]
+        if ended:
+            # The notes of the ends lie behind the messages in the log: no slave has the one without the other.
+            self._transactions.ended(topic, ended)
 
     def _queue_count(self, topic: str) -> int:
         """How many queues of a topic take runs; 0 when something about it, or the broker, is special."""
@@ -124,6 +143,8 @@ class SendRuns:
             return 0
         return config.write_queue_nums
 
-    def _refused(self, failed: BaseException | None, sends: list[speed.Send], count: int) -> bytes:
+    def _refused(self, failed: BaseException | None, puts: list[speed.Put]) -> bytes:
         reply = self._handlers.not_stored(failed)
-        return b"".join([encode_reply(send[0], reply) for send in sends[:count]])
+        return b"".join(
+            [encode_reply(put[speed.PUT_OPAQUE], reply) for put in puts if put[speed.PUT_KIND] < speed.KIND_COMMIT]
+        )

@@ -83,14 +83,14 @@ class TopicCounts:
             self._writer.mark()
 
     def add(self, topic: str, change: int) -> None:
-        """Count what began to wait or to be open (1), or is so no more (-1)."""
+        """Count what began to wait or to be open (1 or more), or is so no more (-1 or less)."""
         now_ms = self._wall_clock_ms()
         entry = self._table.get(topic)
         if entry is None:
             entry = self._table[topic] = [0, now_ms]
         entry[0] += change
         entry[1] = now_ms
-        self._changes += 1
+        self._changes += abs(change)
         self._writer.mark()
 
     def count(self, topic: str) -> int:

@@ -6,7 +6,7 @@ Source: `TransactionalMessageCheckService`, `AbstractTransactionalMessageCheckLi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
@@ -103,9 +103,17 @@ class Transactions:
             )
         ]
 
-    def opened(self, topic: str) -> None:
-        """A half message of a topic has been stored."""
-        self.counts.add(topic, 1)
+    def opened(self, topic: str, count: int = 1) -> None:
+        """Half messages of a topic have been stored."""
+        self.counts.add(topic, count)
+
+    def ended(self, topic: str, half_offsets: Iterable[int]) -> None:
+        """Transactions of a topic have ended, whose half messages are at these offsets of half queue 0."""
+        count = 0
+        for offset in half_offsets:
+            self._ends.add(0, offset)
+            count += 1
+        self.counts.add(topic, -count)
 
     def begin(self) -> None:
         """Check in rounds from now on, as a master does; also after `end`."""

@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from protocol.fakes import NOW_MS, BrokerWorld
+from protocol.fakes import NOW_MS
+from protocol.runs_world import KEY, USUAL, Side, frame_of
 from protocol.wiring import sent
 from twisted.internet.defer import Deferred
 
 from protocol import fakes
 from rmqd.protocol.broker import parts
 from rmqd.protocol.broker.safe_runs import SafeRuns
-from rmqd.protocol.dispatch import Dispatcher
 from rmqd.store.errors import WriteFailed
 from rmqwire import speed
 from rmqwire.bodies import TopicConfig
-from rmqwire.declare import Role
-from rmqwire.frames import JSON, ROCKETMQ, FrameReader, encode_frame
-from rmqwire.header_binary import encode_binary
 
 pytestmark = pytest.mark.skipif(speed.read_sends is None, reason="nothing compiled")
 
-USUAL = {"a": "PG", "b": "T", "c": "TBW102", "d": "4", "e": "1", "f": "0", "g": "1700000000000", "h": "0",
-         "j": "0", "k": "false", "m": "false", "n": "broker-a"}  # fmt: skip
-KEY = "UNIQ_KEY\x01AC11000100002A139C55%04d\x02"
 PROPERTIES = [
     KEY + "WAIT\x01true\x02",
     "WAIT\x01true\x02" + KEY[:-1],
@@ -91,89 +83,6 @@ def requests(draw: st.DrawFn) -> dict[str, Any]:
         "body": draw(st.sampled_from([b"x", b"body" * 30, b"\0\xff", b"", b"y" * 3000])),
         "style": draw(st.sampled_from(["java"] * 6 + ["go", "spaced", "remark", "more", "twice", "cut"])),
     }
-
-
-def frame_of(request: dict[str, Any], opaque: int) -> bytes:
-    """One request as bytes."""
-    ext, body = request["ext"], request["body"]
-    if request["binary"]:
-        return encode_frame(
-            ROCKETMQ, encode_binary(request["code"], "JAVA", 513, opaque, request["flag"], None, ext), body
-        )
-    members = {"code": request["code"], "extFields": ext, "flag": request["flag"], "language": "JAVA"}
-    members |= {"opaque": opaque, "serializeTypeCurrentRPC": "JSON", "version": 513}
-    text = json.dumps(members, separators=(",", ":"), ensure_ascii=False)
-    style = request["style"]
-    if style == "go":
-        order = ["code", "language", "version", "opaque", "flag", "extFields"]
-        text = json.dumps({name: members[name] for name in order} | {"remark": ""}, separators=(",", ":"))
-    elif style == "spaced":
-        text = json.dumps(members)
-    elif style == "remark":
-        text = text[:-1] + ',"remark":null}'
-    elif style == "more":
-        text = text[:-1] + ',"unknown":1}'
-    elif style == "twice":
-        text = text[:-1] + f',"opaque":{opaque + 500_000}}}'
-    elif style == "cut":
-        text = text.replace('"version":513', '"version":-513')
-    return encode_frame(JSON, text.encode(), body)
-
-
-class Side:
-    """A broker with or without runs."""
-
-    def __init__(self, folder: Path, *, runs: bool, **keys: str) -> None:
-        keys = {"mappedFileSizeCommitLog": "20000", "maxMessageSize": "2500", **keys}
-        self.world = BrokerWorld(folder, **keys)
-        if not runs:
-            self.world.dispatcher = Dispatcher(
-                Role.BROKER, self.world.parts.handlers, barrier=self.world.parts.flow, gate=self.world.parts.flow
-            )
-        for name, kind in (("T", ""), ("U", ""), ("many", "MULTI_TAG")):
-            config = TopicConfig(topic_name=name, read_queue_nums=8, write_queue_nums=4)
-            if kind:
-                config.topic_filter_type = kind
-            self.world.parts.topics.update(config)
-        self.peer = self.world.peer()
-
-    def serve(self, reads: Sequence[bytes]) -> list[bytes]:
-        """Take reads from the socket; give the answers in their order of opaque numbers, and what is in the store."""
-        for read in reads:
-            self.peer.connection.dataReceived(read)
-        return self.answers()
-
-    def answers(self) -> list[bytes]:
-        """The answers since the last call, ordered."""
-        data = self.peer.wire.value()
-        self.peer.wire.clear()
-        return sorted(b"%d|%b|%b" % frame for frame in FrameReader().receive(data))
-
-    def state(self) -> dict[str, Any]:
-        """All that sends leave behind."""
-        store, found = self.world.store, self.world.parts.stats
-        units = {
-            (queue.topic, queue.queue_id): (queue.max_offset, queue.memory[0], bytes(queue.memory[1]))
-            for queue in store._by_key.values()
-        }
-        log = b"".join(path.read_bytes() for path in sorted(Path(str(store.options.commit_log_path())).iterdir()))
-        store.tick_consume_queues()
-        keys = {
-            key: [bytes(record) for record in store.query("T", key, 64, 0, 1 << 60).records]
-            for key in ("k1", "k2", "order", "7", *(f"AC11000100002A139C55{number:04d}" for number in range(4)))
-        }
-        items = {
-            (name, topic): (item.value, item.times)
-            for topic, pair in found._topics.items()
-            for name, item in zip(("nums", "sizes"), pair, strict=True)
-        }
-        return {
-            "log": log,
-            "units": units,
-            "keys": keys,
-            "stats": items,
-            "puts": (store.put_count, found.put_size_total),
-        }
 
 
 @pytest.fixture

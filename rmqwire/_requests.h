@@ -1,0 +1,77 @@
+/* What the compiled parts know of requests: pieces of text, headers, properties, and the tuples that are handed on. */
+
+#ifndef RMQWIRE_REQUESTS_H
+#define RMQWIRE_REQUESTS_H
+
+#include "_speed.h"
+
+typedef struct {
+    const unsigned char *at;
+    Py_ssize_t size; /* -1: absent */
+} Slice;
+
+enum { SYS_FLAG_PREPARED = 4, SYS_FLAG_COMMIT = 8, SYS_FLAG_ROLLBACK = 12 };
+enum { PROPERTIES_MAX = 32767 };
+
+/* -- text, of `_heads.c` ------------------------------------------------------------------------------------------ */
+
+static inline int
+equals(Slice text, const char *word)
+{
+    return text.size == (Py_ssize_t)strlen(word) && memcmp(text.at, word, (size_t)text.size) == 0;
+}
+
+/* A whole number without sign or leading zeros, as Java writes it; -1 when it is none, or too large. */
+long long rmq_number(Slice text, long long largest);
+/* Whether it is printable ASCII. */
+int rmq_is_plain(Slice text);
+
+/* -- headers, of `_heads.c` --------------------------------------------------------------------------------------- */
+
+/* Printable ASCII without and with escapes of JSON, or any bytes. */
+enum { FORM_PLAIN, FORM_ESCAPED, FORM_RAW };
+
+/* Takes an ext field of a request with that code, whose value has that form. 0 when it is not usual. */
+typedef int (*TakeField)(void *into, long long code, Slice key, Slice value, int form);
+
+typedef struct {
+    long long code, flag, opaque;
+} Head;
+
+/* Read the header of a frame of the given serialization. 0 for one that is not usual: with members that mean something to
+ * brokers, not in the form in which the official clients write it, or with a field that is not taken. */
+int rmq_read_head(long serialization, const unsigned char *data, Py_ssize_t size, Head *head, TakeField take, void *into);
+
+/* -- properties, of `_properties.c` ------------------------------------------------------------------------------- */
+
+typedef struct {
+    Slice unique, keys, tags, group;
+    int is_half; /* TRAN_MSG=true */
+    Slice real_topic, real_queue;
+    /* Where the pairs of the real topic and queue begin and end; at equal places when they are absent. */
+    const unsigned char *topic_at, *topic_end, *queue_at, *queue_end;
+} Known;
+
+/* Whether properties are a unique key, and maybe keys, tags, WAIT=true, those of a half message and some of the
+ * application's own, each once; any other name may mean that the broker has to act. With `stored` also those that the
+ * broker has added. */
+int rmq_read_properties(const unsigned char *at, Py_ssize_t size, int stored, Known *known);
+int32_t rmq_tags_code(Slice tags);
+/* (unique key, key, ...), behind them "T#tags"; NULL with an error. */
+PyObject *rmq_keys_of(const Known *known);
+
+/* -- tuples ------------------------------------------------------------------------------------------------------- */
+
+/* What is put into the log. Of an end, `S_OPAQUE` is 0; `S_HALF_AT` and `S_HALF_OFFSET` are where its half message is, in
+ * the log and in its queue. */
+enum { S_OPAQUE, S_TOPIC, S_QUEUE, S_SYS_FLAG, S_BORN, S_FLAG, S_BODY, S_PROPERTIES, S_TAGS_CODE, S_KEYS, S_KIND, S_HALF_AT,
+       S_HALF_OFFSET, S_COUNT };
+enum { KIND_SEND, KIND_HALF, KIND_COMMIT, KIND_ROLLBACK };
+
+/* An end whose half message has not been read yet. */
+enum { E_GROUP, E_HALF_OFFSET, E_HALF_AT, E_KIND, E_COUNT };
+
+/* Make a put of parts, whose references it takes; NULL with an error when one of them is NULL. */
+PyObject *rmq_new_put(PyObject *parts[S_COUNT]);
+
+#endif
