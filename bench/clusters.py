@@ -82,6 +82,11 @@ class OursSeveral(Ours):
             tuple(PORT_STEP * number + offset for number in range(self.brokers) for offset in (-2, -1, 0, 1))
         )
 
+    @property
+    def ports(self) -> list[int]:
+        """Of the brokers."""
+        return [self.port + PORT_STEP * number for number in range(self.brokers)]
+
     def launch(self) -> list[Process]:
         argv = [*self.arguments(), "--brokers", str(self.brokers)]
         return [Process(argv, log=self.folder / "rmqd.out", cwd=self.folder)]

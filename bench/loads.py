@@ -48,11 +48,19 @@ class Measured:
 
 
 def raw(
-    side: Side, topic: str, *, warm_s: float = 1.0, measured_s: float = 3.0, count: int = 0, **options: Any
+    side: Side,
+    topic: str,
+    *,
+    warm_s: float = 1.0,
+    measured_s: float = 3.0,
+    count: int = 0,
+    port: int | None = None,
+    **options: Any,
 ) -> Measured:
-    """Run the raw load against a side; `options` are flags of the program."""
+    """Run the raw load against a side, or one of its other brokers; `options` are flags of the program."""
+    address = f"127.0.0.1:{side.port if port is None else port}"
     argv = [
-        raw_load(), "-address", f"127.0.0.1:{side.port}", "-topic", topic, "-pid", str(side.broker_pid),
+        raw_load(), "-address", address, "-topic", topic, "-pid", str(side.broker_pid),
         "-warm", f"{warm_s}s", "-measured", f"{measured_s}s", "-count", str(count),
     ]  # fmt: skip
     for key, value in options.items():

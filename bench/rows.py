@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench.clusters import OfficialSyncMaster, OursSeveral, OursSyncMaster, OursTwo, beside
 from bench.loads import JavaLoad, LoadFailed, Measured, official_class, raw
+from bench.procfs import cpu_seconds
 from bench.servers import Official, Side
 from bench.syncing import THREADS, syncs_per_second, with_sync_flush
 
@@ -225,20 +227,37 @@ def _sync_master(bench: Bench, side: Side) -> dict[str, float]:
 
 
 def _two_brokers(bench: Bench, side: Side) -> dict[str, float]:
-    limits = bench.durations
-    rates = {}
+    """Java producers, and what takes the processor meanwhile; then loads that leave the brokers more of it."""
+    limits, java = bench.durations, bench.java()
+    values = {}
     for name, kind in (("one", OursSeveral), ("two", OursTwo)):
         several = beside(side, kind, name)
         try:
             several.start()
+            began_at, before_s = time.monotonic(), cpu_seconds(java.pid)
             load = {"threads": 64, "size": 128, "producers": 4}
-            seen = bench.java().send(
-                several, "BenchSeveral", warm_s=limits.warm_s, measured_s=limits.measured_s, **load
-            )
-            rates[name] = _given(seen)["rate"]
+            seen = java.send(several, "BenchSeveral", warm_s=limits.warm_s, measured_s=limits.measured_s, **load)
+            if name == "one":
+                values["producers"] = (cpu_seconds(java.pid) - before_s) / (time.monotonic() - began_at)
+            values[name] = _given(seen)["rate"]
+            values[f"{name}-batches"] = _two_loads(limits, several)
         finally:
             several.stop()
-    return rates | {"ratio": rates["two"] / rates["one"]}
+    ratios = {"ratio": values["two"] / values["one"], "batches-ratio": values["two-batches"] / values["one-batches"]}
+    return values | ratios
+
+
+def _two_loads(limits: Durations, several: OursSeveral) -> float:
+    """Raw batches from two clients at once, to one broker or each to another; messages a second of both."""
+
+    def load(port: int, topic: str) -> float:
+        options: dict[str, Any] = {"mode": "batch", "connections": 1, "inflight": 8, "port": port}
+        seen = raw(several, topic, warm_s=limits.warm_s / 2, measured_s=limits.measured_s, **options)
+        return _given(seen)["rate"]
+
+    ports = several.ports if len(several.ports) > 1 else several.ports * 2
+    with ThreadPoolExecutor(len(ports)) as pool:
+        return sum(pool.map(load, ports, (f"BenchSeveralBatches{number}" for number in range(len(ports)))))
 
 
 _TABLE = [
@@ -326,8 +345,18 @@ _TABLE = [
         {"rss": Value("MiB", False, 0.1, 150)}, _memory,
     ),
     Row(
-        "brokers-2", "`rmqd up --brokers 2` and `--brokers 1`: 4 producers, 64 threads, 128 B, JSON header",
-        {"one": Value("msg/s", True), "two": Value("msg/s", True), "ratio": Value("x", True, None, 1.6)},
+        "brokers-2",
+        "`rmqd up --brokers 2` and `--brokers 1`: 4 Java producers, 64 threads, 128 B, JSON header, and how many cores"
+        " the producers take while there is one broker; two raw loads of batches (32 x 128 B), which take less",
+        {
+            "one": Value("msg/s", True),
+            "two": Value("msg/s", True),
+            "ratio": Value("x", True, None, 1.6),
+            "producers": Value("cores", False),
+            "one-batches": Value("msg/s", True),
+            "two-batches": Value("msg/s", True),
+            "batches-ratio": Value("x", True),
+        },
         _two_brokers, quick=False, sides=("ours",),
     ),
 ]  # fmt: skip
