@@ -11,6 +11,8 @@ from pathlib import Path
 
 import click
 
+from .imports import server_imports
+
 _config = click.option(
     "-c", "--configFile", "config_file", type=click.Path(path_type=Path), help="Properties file of the server."
 )
@@ -91,7 +93,8 @@ def up(
     log_dir: Path | None,
 ) -> None:
     """Run a name server and a broker in one process."""
-    from .launch import UpOptions, run_up
+    with server_imports():
+        from .launch import UpOptions, run_up
 
     run_up(UpOptions(data, namesrv_port, port, bind, address, brokers, settings, config_file, log_dir))
 
@@ -102,7 +105,8 @@ def up(
 @_log_dir
 def rmqd_namesrv(config_file: Path | None, print_all: bool, log_dir: Path | None) -> None:
     """Run a name server."""
-    from .launch import run_namesrv
+    with server_imports():
+        from .launch import run_namesrv
 
     run_namesrv(config_file, print_all, log_dir)
 
@@ -127,7 +131,8 @@ def rmqd_broker(
     log_dir: Path | None,
 ) -> None:
     """Run a broker."""
-    from .launch import run_broker
+    with server_imports():
+        from .launch import run_broker
 
     overrides = {**settings, "namesrvAddr": namesrv_addr} if namesrv_addr else settings
     run_broker(overrides, config_file, print_all, print_important, log_dir, end_with_input=end_with_input)

@@ -10,16 +10,16 @@ import gc
 import sys
 import traceback
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from twisted.internet.defer import Deferred
-from twisted.internet.error import CannotListenError
+from twisted.internet.error import CannotListenError, ReactorNotRunning
 from twisted.logger import Logger
 
 from rmqd.conf import ConfError, load_broker_options, load_namesrv_options
-from rmqd.conf.show import show_options
 from rmqd.store.errors import StoreError
 
 from .eventloop import install_reactor
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 EXIT_CONF = 2
 EXIT_START = 1
+SETTLE_S = 1.0
+"""Time from a start to the collection of what it left: whoever waited for the start is served first."""
+
 _ALL_INTERFACES = ("0.0.0.0", "::")  # noqa: S104  compared, not bound
 
 Stop = Callable[[], Awaitable[None]]
@@ -46,7 +49,7 @@ def run_namesrv(config_file: Path | None, print_all: bool, log_dir: Path | None)
     """Run a name server until SIGTERM or SIGINT."""
     options = _options(lambda: load_namesrv_options(config_file))
     if print_all:
-        say(show_options(options).rstrip("\n"))
+        _say_options(options)
         return
     _begin_log("namesrv", log_dir, options.notices)
 
@@ -71,7 +74,7 @@ def run_broker(
     """Run a broker until SIGTERM or SIGINT, or until standard input is closed when that is asked for."""
     options = _options(lambda: load_broker_options(config_file, overrides))
     if print_all or print_important:
-        say(show_options(options, important_only=print_important).rstrip("\n"))
+        _say_options(options, important_only=print_important)
         return
     _begin_log("broker", log_dir, options.notices)
 
@@ -239,6 +242,12 @@ def _options(load: Callable[[], Any]) -> Any:
         _die(str(wrong), EXIT_CONF)
 
 
+def _say_options(options: Any, *, important_only: bool = False) -> None:
+    from rmqd.conf.show import show_options  # a start does without it
+
+    say(show_options(options, important_only=important_only).rstrip("\n"))
+
+
 def _begin_log(name: str, log_dir: Path | None, notices: list[str]) -> None:
     install_reactor()
     directory = log_dir if log_dir is not None else default_log_dir()
@@ -256,6 +265,7 @@ def _run(start: Callable[[End], Awaitable[list[Stop]]]) -> None:
     from twisted.internet import reactor
 
     stops: list[Stop] = []
+    starting: list[Deferred[None]] = []
     failed: list[tuple[str, int]] = []
 
     def end_now(why: str | None) -> None:
@@ -267,12 +277,16 @@ def _run(start: Callable[[End], Awaitable[list[Stop]]]) -> None:
     async def begin() -> None:
         try:
             stops.extend(await start(end_now))
-            _settle_memory()
+            reactor.callLater(SETTLE_S, _settle_memory)
         except Exception as cause:
             failed.append(_why_not_started(cause))
-            reactor.stop()
+            with suppress(ReactorNotRunning):  # a signal came first
+                reactor.stop()
 
     async def end() -> None:
+        # Asked to end while starting: nothing half started can be stopped in order, and no start waits for long.
+        for begun in starting:
+            await begun
         for stop in stops:
             try:
                 await stop()
@@ -281,7 +295,7 @@ def _run(start: Callable[[End], Awaitable[list[Stop]]]) -> None:
                 failed.append((f"stop failed: {type(cause).__name__}: {cause}", EXIT_START))
 
     def when_running() -> None:
-        Deferred.fromCoroutine(begin())
+        starting.append(Deferred.fromCoroutine(begin()))
 
     reactor.callWhenRunning(when_running)
     reactor.addSystemEventTrigger(
@@ -311,7 +325,6 @@ def _settle_memory() -> None:
     """Leave what start-up made out of garbage collections: it stays, and walking it at load costs 20 ms each time."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
 
 
 def _die(text: str, code: int) -> NoReturn:

@@ -333,6 +333,28 @@ class TestDump:
         assert self.dump(str(tmp_path / "gone"))[0] == 2
 
 
+def test_a_signal_while_starting_ends_it_in_order(tmp_path: Path) -> None:
+    """The name server takes connections and never answers, so that the broker still waits for it."""
+    store = tmp_path / "store"
+    conf = tmp_path / "broker.conf"
+    conf.write_text(f"storePathRootDir={store}\nlistenPort=0\nbindAddress=127.0.0.1\nbrokerIP1=127.0.0.1\n")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        words = ("broker", "-n", f"127.0.0.1:{silent.getsockname()[1]}", "-c", str(conf))
+        with subprocess.Popen(
+            arguments(tmp_path, *words), cwd=tmp_path, env=environment(tmp_path), stderr=subprocess.PIPE, text=True
+        ) as process:
+            silent.settimeout(20)
+            peer, _ = silent.accept()
+            with peer:
+                assert (store / "abort").exists()
+                process.send_signal(signal.SIGTERM)
+            silent.close()
+            _, err = process.communicate(timeout=30)
+    assert process.returncode == 0, err
+    assert err == ""
+    assert not (store / "abort").exists()
+
+
 class TestSeveralBrokers:
     """`rmqd up --brokers N`."""
 
