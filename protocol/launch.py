@@ -11,10 +11,10 @@ import sys
 import traceback
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError, ReactorNotRunning
 from twisted.logger import Logger
@@ -89,8 +89,7 @@ def run_broker(
     _run(start)
 
 
-@dataclass(frozen=True)
-class UpOptions:
+class UpOptions(msgspec.Struct, frozen=True):
     """What `rmqd up` was given.
 
     Attributes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeAlias
 
 import msgspec
@@ -15,8 +14,7 @@ from rmqwire.declare import Header
 from rmqwire.frames import JSON, encode_frame
 
 
-@dataclass(slots=True)
-class Reply:
+class Reply(msgspec.Struct):
     """An answer that the dispatcher encodes.
 
     Attributes:

@@ -7,15 +7,15 @@ Source: `NettyRemotingServer`, `NettyRemotingClient` (5.3.4).
 from __future__ import annotations
 
 import socket
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 if TYPE_CHECKING:
     from rmqd.conf.keys.netty import NettyClientConfig, NettyServerConfig
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SocketSettings:
+class SocketSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Buffers, the queue of the port, and how long silence is borne."""
 
     send_buffer_bytes: int = 0

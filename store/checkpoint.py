@@ -23,8 +23,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from zlib import crc32
+
+import msgspec
 
 from .errors import DerivedWriteFailed, FlushFailed, StoreDamaged
 from .files import Files, save_page
@@ -47,8 +48,7 @@ def _counts_checksum(page: bytes | bytearray) -> int:
     return crc32(page[: _FIELDS.size] + page[_COUNTS_AT : _COUNTS_AT + 8] + page[_MARK_AT:]) & 0x7FFFFFFF
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Checkpoint:
+class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     """The content; times are Unix milliseconds, offsets are bytes of the commit log."""
 
     physic_msg_timestamp: int = 0

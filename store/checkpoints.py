@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from .checkpoint import Checkpoint, checkpoint_job
 from .commitlog import CommitLog

@@ -11,7 +11,7 @@ Source: `BrokerMetadata`, `TempBrokerMetadata`, `MetadataFile` (5.5.0).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from .errors import StoreDamaged, StoreError
 from .files import Files, RealFiles, remove_file
@@ -22,8 +22,7 @@ TEMPORARY = "-temp"
 _SEPARATOR = "#"
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(msgspec.Struct, frozen=True):
     """What such a file says."""
 
     cluster: str

@@ -14,7 +14,8 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from .checkpoint import load_checkpoint, save_checkpoint
 from .checkpoints import CHECKPOINT_MANY_FILES

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import msgspec
 
-@dataclass(slots=True, kw_only=True)
-class StoreOptions:
+
+class StoreOptions(msgspec.Struct, kw_only=True):
     """Names are those of `MessageStoreConfig`, in snake_case; defaults are its defaults (5.5.0)."""
 
     root: Path

@@ -13,8 +13,9 @@ import enum
 import os
 import struct
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from functools import cache
+
+import msgspec
 
 from rmqwire.message import MESSAGE_MAGIC_V1, MESSAGE_MAGIC_V2, RECORD_FIXED_BYTES
 
@@ -50,8 +51,7 @@ class GetStatus(enum.Enum):
     OFFSET_RESET = "OFFSET_RESET"
 
 
-@dataclass(slots=True)
-class GetResult:
+class GetResult(msgspec.Struct):
     """What a read gives."""
 
     status: GetStatus
@@ -60,7 +60,7 @@ class GetResult:
     max_offset: int
     body: bytes = b""
     """The records, one after the other, as a pull reply carries them."""
-    sizes: list[int] = field(default_factory=list)
+    sizes: list[int] = msgspec.field(default_factory=list)
     """Bytes of each record in `body`."""
     suggest_slave: bool = False
     """The consumer is further behind than memory reaches."""

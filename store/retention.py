@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from .commitlog import CommitLog
 from .consumequeue import ConsumeQueue
@@ -26,8 +27,7 @@ MANUAL_ROUNDS = 20
 _QUEUES_PER_ROUND = 200
 
 
-@dataclass(frozen=True, slots=True)
-class DiskState:
+class DiskState(msgspec.Struct, frozen=True):
     """Used parts of the file systems, 0 to 1."""
 
     commit_log_ratio: float

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import struct
 import threading
-from dataclasses import dataclass
+
+import msgspec
 
 from rmqwire.message import BLANK_MAGIC
 
@@ -26,8 +27,7 @@ from .reading import MAX_PULL_BYTES, GetResult, QueueReading
 _SIZE_MAGIC = struct.Struct(">ii")
 
 
-@dataclass(slots=True)
-class QueryResult:
+class QueryResult(msgspec.Struct):
     """Messages found by key; hashes can coincide, so the reader compares the keys."""
 
     records: list[bytes]

@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from zlib import crc32
+
+import msgspec
 
 from .errors import FlushFailed, StoreError
 from .files import Files, save_page, sync_path, write_all
@@ -32,8 +33,7 @@ _MARK_AT = CHECKPOINT_BYTES - _MARK.size
 _MARKED_BYTES = 28
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TimerCheckpoint:
+class TimerCheckpoint(msgspec.Struct, frozen=True, kw_only=True):
     """The content."""
 
     read_ms: int = 0

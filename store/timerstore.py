@@ -14,8 +14,9 @@ from __future__ import annotations
 import os
 from array import array
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from .errors import StoreDamaged, StoreError, WriteFailed
 from .fdpool import ColdReader

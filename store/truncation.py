@@ -12,7 +12,7 @@ Source: `DefaultMessageStore.truncateFiles`, `CommitLog.truncateDirtyFiles` (5.5
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from .checkpoint import save_checkpoint
 from .checkpoints import Checkpoints

@@ -6,15 +6,15 @@ Source: `AttributeUtil`, `AttributeParser`, `TopicAttributes`, `TopicMessageType
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from rmqwire.errors import RequestError
 
 _I64_MAX = 2**63 - 1
 
 
-@dataclass(frozen=True)
-class Attribute:
+class Attribute(msgspec.Struct, frozen=True):
     """One known key: whether it may change after creation, and the check of its value."""
 
     changeable: bool

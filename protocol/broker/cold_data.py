@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from rmqd.store.errors import ColdRead
 
@@ -37,8 +38,7 @@ _SYSTEM_GROUPS = frozenset((*SYSTEM_GROUPS, "__MONITOR_CONSUMER", "DEFAULT_CONSU
 """`MixAll.isSysConsumerGroupPullMessage`."""
 
 
-@dataclass(slots=True)
-class _Account:
+class _Account(msgspec.Struct):
     """What a group has read of cold messages in this round."""
 
     cold_bytes: int
@@ -46,8 +46,7 @@ class _Account:
     created_at_ms: int
 
 
-@dataclass(slots=True)
-class ColdSettings:
+class ColdSettings(msgspec.Struct):
     """The options it follows."""
 
     enabled: bool = False

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
@@ -52,8 +52,7 @@ START_WAIT_S = 5.0
 """A broker that starts waits no longer for its first role; the attempts go on."""
 
 
-@dataclass(slots=True)
-class LinkSettings:
+class LinkSettings(msgspec.Struct):
     """The options of a broker that controllers are told of."""
 
     heartbeat_s: float = 1.0

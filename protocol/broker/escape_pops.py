@@ -10,9 +10,9 @@ Source: `EscapeBridge.putMessageToSpecificQueue`, `PopReviveService.setShouldRun
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
 from twisted.internet.defer import Deferred
 
 from .escape_rounds import WhileActing
@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from .pop_service import PopService
 
 
-@dataclass(frozen=True, slots=True)
-class _Note:
+class _Note(msgspec.Struct, frozen=True):
     """A message of a revive topic."""
 
     body: bytes

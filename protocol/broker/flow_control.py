@@ -15,9 +15,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import msgspec
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
@@ -73,8 +73,7 @@ _NO_LIMIT = (
 _OVERLOAD = "[OVERLOAD]system busy, start flow control for a while"
 
 
-@dataclass(slots=True)
-class FlowSettings:
+class FlowSettings(msgspec.Struct):
     """The options; changed at run time by updateBrokerConfig."""
 
     fast_failure: bool = True
@@ -84,7 +83,7 @@ class FlowSettings:
     lite_pulls_max: int = 100_000
     others_wait_s: float = 5.0
 
-    waits_s: dict[int, float | None] = field(default_factory=dict)
+    waits_s: dict[int, float | None] = msgspec.field(default_factory=dict)
     """Longest wait by request code; None is no limit, and a code that is not named is an administration request."""
 
     def follow(self, options: BrokerOptions) -> None:

@@ -5,8 +5,9 @@ Source: `AdminBrokerProcessor` (5.5.0).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from rmqd.protocol.dispatch import handles
 from rmqd.protocol.replies import Reply, Result
@@ -34,8 +35,7 @@ if TYPE_CHECKING:
     from .offsets import ConsumerOffsets
 
 
-@dataclass(slots=True)
-class GroupAdminSettings:
+class GroupAdminSettings(msgspec.Struct):
     """The few options that these requests follow; changed at run time by updateBrokerConfig."""
 
     enable_split_metadata: bool = True

@@ -9,9 +9,9 @@ Source: `ReplicasManager.register`, `BrokerOuterAPI` (5.5.0).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from twisted.logger import Logger
 
 from rmqd.protocol.peer_errors import PeerError
@@ -43,8 +43,7 @@ if TYPE_CHECKING:
 _log = Logger()
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
+class Told(msgspec.Struct, frozen=True):
     """What a controller says of a group."""
 
     master_id: int | None

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
 from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
@@ -40,8 +40,7 @@ RULING_KEYS = frozenset(
 WhenSafe = Callable[[int], "Deferred[int] | None"]
 
 
-@dataclass(slots=True)
-class AckRules:
+class AckRules(msgspec.Struct):
     """Which slaves have to have a message, and how long that may take."""
 
     timeout_ms: int = 5_000

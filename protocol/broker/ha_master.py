@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.protocol import Protocol, ServerFactory
 from twisted.internet.task import LoopingCall
@@ -42,8 +42,7 @@ TURN_BYTES = 1 << 20
 """Sent to one slave before others have their turn."""
 
 
-@dataclass(slots=True)
-class HaSettings:
+class HaSettings(msgspec.Struct):
     """The options of both sides."""
 
     heartbeat_s: float = 5.0

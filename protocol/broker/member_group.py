@@ -11,9 +11,9 @@ Source: `BrokerController.updateMinBroker`, `BrokerPreOnlineService`, `BrokerOut
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
@@ -67,8 +67,7 @@ LINK_S = 10.0
 _STEP_S = 0.05
 
 
-@dataclass(slots=True)
-class GroupSettings:
+class GroupSettings(msgspec.Struct):
     """The options of a group whose slaves stand in."""
 
     enabled: bool = False

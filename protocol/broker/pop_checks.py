@@ -6,8 +6,9 @@ Source: `PopMessageProcessor`, `PeekMessageProcessor`, `NotificationProcessor` (
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from rmqd.protocol.filter import SQL92, TAG_TYPES, FilterError, compile_expression
 from rmqwire.codes import ResponseCode
@@ -30,8 +31,7 @@ MESSAGES_MAX = 32
 _LATE_MS = 500
 
 
-@dataclass(slots=True)
-class PopSettings:
+class PopSettings(msgspec.Struct):
     """The options that pops follow; changed at run time by updateBrokerConfig.
 
     Attributes:

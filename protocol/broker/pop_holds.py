@@ -13,8 +13,9 @@ import enum
 import heapq
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from .names import RETRY_PREFIX, pop_retry_topics
 
@@ -41,8 +42,7 @@ class Holding(enum.Enum):
     NOT_ASKED = "not asked"
 
 
-@dataclass(slots=True)
-class HoldLimits:
+class HoldLimits(msgspec.Struct):
     """The options that holds follow.
 
     Attributes:

@@ -10,9 +10,9 @@ Source: `PopMessageProcessor.buildCkMsg`, `AckMessageProcessor.appendAck`, `PopC
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+import msgspec
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 
@@ -32,8 +32,7 @@ if TYPE_CHECKING:
 _log = Logger()
 
 
-@dataclass(slots=True)
-class Posted:
+class Posted(msgspec.Struct):
     """Something that is on its way to another broker.
 
     Attributes:

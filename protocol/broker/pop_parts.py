@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 if TYPE_CHECKING:
     from rmqd.store.messagestore import MessageStore
@@ -22,8 +23,7 @@ if TYPE_CHECKING:
     from .topics import TopicTable
 
 
-@dataclass(slots=True)
-class PopShared:
+class PopShared(msgspec.Struct):
     """The state of pop consumption and what it works on.
 
     Attributes:

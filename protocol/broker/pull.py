@@ -6,9 +6,9 @@ Source: `PullMessageProcessor`, `DefaultPullMessageResultHandler` (5.5.0).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -65,8 +65,7 @@ _HEADER = (
 )
 
 
-@dataclass(slots=True)
-class PullSettings:
+class PullSettings(msgspec.Struct):
     """The few options that pulls follow; changed at run time by updateBrokerConfig."""
 
     long_polling_enable: bool = True

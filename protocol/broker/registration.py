@@ -7,9 +7,9 @@ Source: `BrokerController.registerBrokerAll`, `BrokerOuterAPI` (5.5.0).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
 from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
@@ -46,8 +46,7 @@ CHANGE_WAIT_MS = 3_000
 """Whoever changed a topic waits no longer for name servers to be told."""
 
 
-@dataclass(slots=True)
-class BrokerAddress:
+class BrokerAddress(msgspec.Struct):
     """What a broker registers itself as."""
 
     cluster: str
@@ -60,8 +59,7 @@ class BrokerAddress:
     """`brokerIP2:haListenPort`."""
 
 
-@dataclass(frozen=True, slots=True)
-class MasterAddresses:
+class MasterAddresses(msgspec.Struct, frozen=True):
     """What a slave learns from its name servers of its master."""
 
     address: str

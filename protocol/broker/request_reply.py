@@ -7,9 +7,9 @@ answered when the requester has answered. Source: `ReplyMessageProcessor` (5.5.0
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -54,8 +54,7 @@ _NOT_STORED_ID = "0"
 Header = SendReplyMessage | SendReplyMessageV2
 
 
-@dataclass(slots=True)
-class ReplySettings:
+class ReplySettings(msgspec.Struct):
     """What replies follow; changed at run time by updateBrokerConfig."""
 
     store_reply_message_enable: bool = True

@@ -9,7 +9,6 @@ offset that is committed along with a pull is translated too: in Java it goes in
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -55,8 +54,7 @@ _PULLED = (
 )
 
 
-@dataclass(slots=True)
-class Found:
+class Found(msgspec.Struct):
     """What a pull of a stretch was answered; offsets are those of `item`'s physical queue."""
 
     item: LogicQueueMappingItem

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
+
+import msgspec
 
 from . import put_times
 from .derived_stats import PUT_LATENCY, DerivedStats
@@ -38,8 +39,7 @@ _HOUR_EVERY_S, _HOUR_SAMPLES = 600, 7
 _DAY_EVERY_S, _DAY_SAMPLES = 3600, 25
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(msgspec.Struct, frozen=True):
     """What one item did in a stretch of time.
 
     Attributes:

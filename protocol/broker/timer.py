@@ -13,8 +13,9 @@ import random
 import re
 from base64 import b64decode, urlsafe_b64encode
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
 
 from rmqwire.codes import ResponseCode
 from rmqwire.errors import RequestError
@@ -38,8 +39,7 @@ _RETRY_PREFIX = "%RETRY%"
 _INVALID_HANDLE = "recall handle is invalid"
 
 
-@dataclass(slots=True)
-class TimerSettings:
+class TimerSettings(msgspec.Struct):
     """The options that timers follow; changed at run time by updateBrokerConfig.
 
     Attributes:

@@ -8,9 +8,9 @@ the log; until then it is tried again. Source: `TimerMessageStore.dequeue`, `Tim
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from twisted.logger import Logger
 
 from rmqwire.errors import MalformedMessage
@@ -35,8 +35,7 @@ _BATCH_BYTES = 1 << 20
 Batch = list[tuple["Unit | None", "bytes | None"]]
 
 
-@dataclass(slots=True)
-class _DueSlot:
+class _DueSlot(msgspec.Struct):
     """The slot that is being delivered."""
 
     slot: Slot
@@ -45,7 +44,7 @@ class _DueSlot:
     """By the key of a message that is taken back: its topic."""
     batch: Batch
     """Read, and not delivered yet."""
-    used: set[str] = field(default_factory=set)
+    used: set[str] = msgspec.field(default_factory=set)
     """Keys that took something back."""
 
 

@@ -8,7 +8,6 @@ Source: `AdminBrokerProcessor` (5.5.0).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -54,8 +53,7 @@ if TYPE_CHECKING:
 _FILTER_TYPES = ("SINGLE_TAG", "MULTI_TAG")
 
 
-@dataclass(slots=True)
-class TopicAdminSettings:
+class TopicAdminSettings(msgspec.Struct):
     """The few options that these requests follow; changed at run time by updateBrokerConfig."""
 
     validate_system_topic_when_update_topic: bool = True

@@ -9,9 +9,9 @@ Source: `TopicConfigManager`, `TopicConfig` (5.5.0).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 
@@ -34,8 +34,7 @@ _SCHEDULE_QUEUES = 18
 _BENCHMARK_QUEUES = 1024
 
 
-@dataclass(slots=True)
-class TopicSettings:
+class TopicSettings(msgspec.Struct):
     """The few options that the table follows; changed at run time by updateBrokerConfig."""
 
     broker_name: str

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import msgspec
 
 if TYPE_CHECKING:
     from rmqwire.bodies import DataVersion, TopicConfig, TopicQueueMappingInfo
@@ -19,8 +20,7 @@ LiveKey = tuple[str, str]
 """Cluster and address."""
 
 
-@dataclass(frozen=True, slots=True)
-class BrokerIdentity:
+class BrokerIdentity(msgspec.Struct, frozen=True):
     """Who registers, as its request's header says."""
 
     cluster: str
@@ -34,8 +34,7 @@ class BrokerIdentity:
     """None: the broker is older than 5.0 and does not send it."""
 
 
-@dataclass(frozen=True, slots=True)
-class RegisteredTopics:
+class RegisteredTopics(msgspec.Struct, frozen=True):
     """What registers, as its request's body says.
 
     Attributes:
@@ -48,32 +47,29 @@ class RegisteredTopics:
 
     version: DataVersion
     configs: Mapping[str, TopicConfig]
-    mappings: Mapping[str, TopicQueueMappingInfo] = field(default_factory=dict)
+    mappings: Mapping[str, TopicQueueMappingInfo] = msgspec.field(default_factory=dict)
     filter_servers: list[str] | None = None
     digest: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
-class MasterAddresses:
+class MasterAddresses(msgspec.Struct, frozen=True):
     """What a slave is told of its master; both None for a master."""
 
     address: str | None = None
     ha_server_address: str | None = None
 
 
-@dataclass(slots=True)
-class BrokerGroup:
+class BrokerGroup(msgspec.Struct):
     """All brokers of one name: the master and its slaves."""
 
     cluster: str
     name: str
-    addresses: dict[int, str] = field(default_factory=dict)
+    addresses: dict[int, str] = msgspec.field(default_factory=dict)
     enable_acting_master: bool = False
     zone_name: str | None = None
 
 
-@dataclass(slots=True)
-class LiveBroker:
+class LiveBroker(msgspec.Struct):
     """One broker that gave a sign of life not long ago."""
 
     last_heard_at_ms: int

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from rmqd.store.dispatch import unit_tags_code
 from rmqd.store.errors import MessageIllegal, StoreError

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import replace
 
 from rmqd.store.files import Files, RealFiles
 from rmqd.store.messagestore import MessageStore, StagedPut, StoreOptions

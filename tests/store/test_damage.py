@@ -108,7 +108,7 @@ def test_a_checkpoint_about_no_place_in_the_log_is_not_trusted(tmp_path: Path, m
 
 
 def change_checkpoint(root: Path, **changes: int) -> None:
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     path = str(root / "checkpoint")
     save_checkpoint(RealFiles(), path, replace(load_checkpoint(RealFiles(), path), **changes))

@@ -8,10 +8,10 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from rmqd.store.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from rmqd.store.errors import StoreDamaged, StoreLocked

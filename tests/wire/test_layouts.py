@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import replace
 from typing import Any
 from zlib import crc32
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from rmqd.store.checkpoint import Checkpoint
 from rmqd.store.commitlog import CommitLog
