@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from .errors import FilterError, Unevaluable
-from .evaluate import Properties, evaluator
-from .parser import parse
+
+if TYPE_CHECKING:
+    from .evaluate import Properties
 
 SQL92 = "SQL92"
 TAG_TYPES = (None, "", "TAG")
@@ -27,6 +29,9 @@ class Filter:
     __slots__ = ("_evaluate", "text")
 
     def __init__(self, text: str) -> None:
+        from .evaluate import evaluator  # the first expression pays for these, not each start
+        from .parser import parse
+
         self.text = text
         self._evaluate = evaluator(parse(text))
 
