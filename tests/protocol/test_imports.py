@@ -68,7 +68,7 @@ def test_a_server_does_without_what_twisted_only_names() -> None:
         "from rmqd.protocol.eventloop import install_reactor\n"
         "install_reactor()\n"
         "from twisted.internet import reactor\n"
-        "heavy = ('http.client', 'urllib.request', 'email', '_ssl', 'construct', 'rmqwire.layouts')\n"
+        "heavy = ('http.client', 'urllib.request', 'email', '_ssl', '_hashlib', 'construct', 'rmqwire.layouts')\n"
         "heavy += ('rmqd.conf.show', 'rmqd.protocol.filter.parser', 'rmqd.protocol.filter.evaluate')\n"
         "there = [name for name in heavy if name in sys.modules]\n"
         "sys.exit(f'imported: {there}' if there else 0)\n"
