@@ -8,41 +8,6 @@
 
 #include "_speed.h"
 
-/* -- CRC-32 (IEEE 802.3), eight bytes a step ------------------------------------------------------------------- */
-
-static uint32_t crc_table[8][256];
-
-static void
-make_crc_table(void)
-{
-    for (uint32_t byte = 0; byte < 256; byte++) {
-        uint32_t crc = byte;
-        for (int bit = 0; bit < 8; bit++)
-            crc = crc & 1 ? crc >> 1 ^ 0xEDB88320u : crc >> 1;
-        crc_table[0][byte] = crc;
-    }
-    for (int row = 1; row < 8; row++)
-        for (uint32_t byte = 0; byte < 256; byte++)
-            crc_table[row][byte] = crc_table[row - 1][byte] >> 8 ^ crc_table[0][crc_table[row - 1][byte] & 0xFF];
-}
-
-uint32_t
-rmq_crc32(const unsigned char *at, size_t size)
-{
-    uint32_t crc = 0xFFFFFFFFu;
-    while (size >= 8) {
-        uint32_t low = crc ^ ((uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24);
-        crc = crc_table[7][low & 0xFF] ^ crc_table[6][low >> 8 & 0xFF] ^ crc_table[5][low >> 16 & 0xFF] ^
-              crc_table[4][low >> 24] ^ crc_table[3][at[4]] ^ crc_table[2][at[5]] ^ crc_table[1][at[6]] ^
-              crc_table[0][at[7]];
-        at += 8;
-        size -= 8;
-    }
-    while (size--)
-        crc = crc >> 8 ^ crc_table[0][(crc ^ *at++) & 0xFF];
-    return ~crc;
-}
-
 /* -- ext fields of a binary header ------------------------------------------------------------------------------ */
 
 PyDoc_STRVAR(read_ext_doc, "read_ext(data: bytes) -> dict[str, str] | None\n\n"
@@ -473,12 +438,11 @@ static struct PyModuleDef definition = {
 PyMODINIT_FUNC
 PyInit__speed(void)
 {
-    make_crc_table();
     topic_hash_name = PyUnicode_InternFromString("_topic_hash");
     if (topic_hash_name == NULL || rmq_sends_init() < 0)
         return NULL;
     PyObject *module = PyModule_Create(&definition);
-    if (module != NULL && rmq_syncs_init(module) < 0)
+    if (module != NULL && (rmq_crc_init(module) < 0 || rmq_syncs_init(module) < 0))
         Py_CLEAR(module);
     return module;
 }

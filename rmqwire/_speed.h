@@ -30,8 +30,9 @@ put64(unsigned char *at, uint64_t value)
     put32(at + 4, (uint32_t)value);
 }
 
-/* CRC-32 (IEEE 802.3). */
+/* Of `_crc.c`: CRC-32 (IEEE 802.3). */
 uint32_t rmq_crc32(const unsigned char *at, size_t size);
+int rmq_crc_init(PyObject *module);
 
 /* Of `_reading.c` and `_halves.c`. */
 PyObject *rmq_read_sends(PyObject *module, PyObject *const *args, Py_ssize_t count);

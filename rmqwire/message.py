@@ -18,10 +18,10 @@ import socket
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from zlib import crc32
 
 import msgspec
 
+from .checksum import crc32
 from .errors import MalformedMessage
 from .hashing import java_string_hash, tags_code
 from .properties import (

@@ -15,6 +15,7 @@ __all__ = [
     "Syncs",
     "add_keys",
     "append_units",
+    "crc32",
     "cut_frames",
     "pack_batch",
     "pack_sends",
@@ -91,6 +92,9 @@ awaited topics with their new units, queues with many bytes of units in memory);
 send_answers: Callable[[tuple[bytes, ...], int, list[Put], int, bytes], bytes] | None = None
 """(pieces of the header, code, puts, first, places) -> the answers to sends and half messages as frames."""
 
+crc32: Callable[[bytes | bytearray | memoryview], int] | None = None
+"""CRC-32 (IEEE 802.3) of a buffer, as `zlib.crc32`; callers take that of `rmqwire.checksum`."""
+
 Syncs: type[SyncsType] | None = None
 """(eventfd) -> a thread that syncs files without waiting for the interpreter; Linux only."""
 
@@ -101,7 +105,7 @@ if os.environ.get("RMQD_PURE", "") in ("", "0"):
         pass
     else:
         read_ext, pack_batch, add_keys = _speed.read_ext, _speed.pack_batch, _speed.add_keys
-        append_units, cut_frames = _speed.append_units, _speed.cut_frames
+        append_units, cut_frames, crc32 = _speed.append_units, _speed.cut_frames, _speed.crc32
         read_sends, read_halves = _speed.read_sends, _speed.read_halves
         pack_sends, send_answers = _speed.pack_sends, _speed.send_answers
         Syncs = getattr(_speed, "Syncs", None)

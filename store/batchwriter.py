@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import accumulate
-from zlib import crc32
 
 import msgspec
 
 from rmqwire import speed
+from rmqwire.checksum import crc32
 from rmqwire.errors import MalformedMessage
 from rmqwire.hashing import tags_code
 from rmqwire.message import (

@@ -10,10 +10,10 @@ import base64
 import os
 from collections.abc import Callable, Iterator
 from typing import Any
-from zlib import crc32
 
 from construct import ConstructError  # type: ignore[import-untyped]
 
+from rmqwire.checksum import crc32
 from rmqwire.dialect import BeanMap, loads
 from rmqwire.errors import MalformedBody
 from rmqwire.layouts import (

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from zlib import crc32
 
 import msgspec
 
 from rmqwire import speed
+from rmqwire.checksum import crc32
 from rmqwire.message import (
     PROPERTIES_SIZE_MAX_BYTES,
     SYS_FLAG_BORN_HOST_V6,

@@ -10,8 +10,8 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
-from zlib import crc32
 
+from rmqwire.checksum import crc32
 from rmqwire.errors import MalformedMessage
 from rmqwire.message import BLANK_MAGIC, MESSAGE_MAGIC_V1, MESSAGE_MAGIC_V2, StoredMessage, decode_record
 
