@@ -95,7 +95,10 @@ class RemotingConnection(Protocol):
         if self._registry is not None:
             self._registry.add(self)
 
-    def dataReceived(self, data: bytes) -> None:
+    takes_views = True
+    """Reads need not be bytes; see `PromptServer`."""
+
+    def dataReceived(self, data: bytes | memoryview) -> None:
         """Serve what one read brought; close the connection when it is not the remoting protocol."""
         self.last_heard = self._clock.seconds()
         frames = self._reader.receive(data)

@@ -363,27 +363,35 @@ end:
 /* -- frames ------------------------------------------------------------------------------------------------------- */
 
 static const char cut_frames_doc[] =
-    "cut_frames(data: bytes, limit: int) -> tuple[list[tuple[int, bytes, bytes]], int]\n\n"
-    "Cut whole frames from the beginning of what was read: (serialization, header, body) of each. Stops at the first that\n"
-    "is not whole, or is not well-formed or larger than allowed, and gives its place.";
+    "cut_frames(data, limit: int, position: int = 0) -> tuple[list[tuple[int, bytes, bytes]], int]\n\n"
+    "Cut whole frames from what was read: (serialization, header, body) of each. Stops at the first that is not whole, or\n"
+    "is not well-formed or larger than allowed, and gives its place.";
 
 static PyObject *
 cut_frames(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
     (void)module;
-    if (count != 2 || !PyBytes_CheckExact(args[0])) {
-        PyErr_SetString(PyExc_TypeError, "cut_frames takes bytes and a number");
+    if (count != 2 && count != 3) {
+        PyErr_SetString(PyExc_TypeError, "cut_frames takes a buffer and one or two numbers");
         return NULL;
     }
     const long long limit = PyLong_AsLongLong(args[1]);
     if (limit == -1 && PyErr_Occurred())
         return NULL;
-    const unsigned char *data = (const unsigned char *)PyBytes_AS_STRING(args[0]);
-    const Py_ssize_t end = PyBytes_GET_SIZE(args[0]);
-    Py_ssize_t position = 0;
+    Py_ssize_t position = count == 3 ? PyLong_AsSsize_t(args[2]) : 0;
+    if (position < 0) {
+        if (!PyErr_Occurred())
+            PyErr_SetString(PyExc_ValueError, "a negative place");
+        return NULL;
+    }
+    Py_buffer view;
+    if (PyObject_GetBuffer(args[0], &view, PyBUF_SIMPLE) < 0)
+        return NULL;
+    const unsigned char *data = view.buf;
+    const Py_ssize_t end = view.len;
     PyObject *frames = PyList_New(0);
     if (frames == NULL)
-        return NULL;
+        goto failed;
     while (end - position >= 8) {
         const long long length = (int32_t)get32(data + position), header = get32(data + position + 4) & 0xFFFFFF;
         if (length < 4 || length > limit || header > length - 4 || length > end - position - 4)
@@ -398,21 +406,23 @@ cut_frames(PyObject *module, PyObject *const *args, Py_ssize_t count)
             Py_XDECREF(kind);
             Py_XDECREF(head);
             Py_XDECREF(body);
-            Py_DECREF(frames);
-            return NULL;
+            goto failed;
         }
         PyTuple_SET_ITEM(frame, 0, kind);
         PyTuple_SET_ITEM(frame, 1, head);
         PyTuple_SET_ITEM(frame, 2, body);
         const int failed = PyList_Append(frames, frame);
         Py_DECREF(frame);
-        if (failed < 0) {
-            Py_DECREF(frames);
-            return NULL;
-        }
+        if (failed < 0)
+            goto failed;
         position += 4 + (Py_ssize_t)length;
     }
+    PyBuffer_Release(&view);
     return Py_BuildValue("Nn", frames, position);
+failed:
+    PyBuffer_Release(&view);
+    Py_XDECREF(frames);
+    return NULL;
 }
 
 /* ---------------------------------------------------------------------------------------------------------------- */

@@ -50,7 +50,9 @@ def send_answers(pieces: tuple[bytes, ...], code: int, puts: list[Any], first: i
 def append_units(
     touched: list[Any], dirty: dict[Any, None], awaited: tuple[Any, ...] | None, long_bytes: int, /
 ) -> tuple[list[tuple[Any, bytes]], list[Any]]: ...
-def cut_frames(data: bytes, limit: int, /) -> tuple[list[tuple[int, bytes, bytes]], int]: ...
+def cut_frames(
+    data: bytes | memoryview, limit: int, position: int = 0, /
+) -> tuple[list[tuple[int, bytes, bytes]], int]: ...
 
 CRC32_WAYS: tuple[str, ...]
 

@@ -34,60 +34,91 @@ class FrameReader:
     is over the limit.
     """
 
-    __slots__ = ("_max", "_need", "_rest", "error")
+    __slots__ = ("_body_at", "_max", "_need", "_rest", "error")
 
     def __init__(self, frame_size_max_bytes: int = FRAME_SIZE_MAX_BYTES) -> None:
-        self._rest = bytearray()
-        self._need = 0
+        self._rest = bytearray()  # of the frame that waits for more
+        self._need = 0  # what it will have; 0 until both words are there
+        self._body_at = 0
         self._max = frame_size_max_bytes
         self.error: WireError | None = None
         """Set when the stream cannot be read on; the connection has to be closed after what came before is answered."""
 
-    def receive(self, data: bytes) -> list[Frame]:
+    def receive(self, data: bytes | memoryview) -> list[Frame]:
         """Take the bytes of one read; give the frames they complete.
 
         After an error (`self.error`) further bytes are dropped.
+
+        Args:
+            data: what is kept of it is copied, so its memory may be used again.
         """
         if self.error is not None:
             return []
-        rest = self._rest
-        if rest:
-            rest += data
-            if len(rest) < self._need:
-                return []
-            data = bytes(rest)
-            rest.clear()
         frames: list[Frame] = []
         position, end = 0, len(data)
-        if speed.cut_frames is not None:
-            frames, position = speed.cut_frames(data, self._max)
+        if self._rest:
+            position = self._complete(data, frames)
             if position == end:
                 return frames
-        while end - position >= 8:
-            length, word = _unpack_words(data, position)
+        if speed.cut_frames is not None:
+            found, position = speed.cut_frames(data, self._max, position)
+            frames = frames + found if frames else found
+        else:
+            while end - position >= 8:
+                length, word = _unpack_words(data, position)
+                body_at = position + 8 + (word & HEADER_SIZE_MAX_BYTES)
+                stop = position + 4 + length
+                if not 4 <= length <= self._max or body_at > stop or stop > end:
+                    break
+                frames.append((word >> 24, bytes(data[position + 8 : body_at]), bytes(data[body_at:stop])))
+                position = stop
+        if position < end:
+            self._rest += data[position : position + 8]
+            if self._look():
+                self._rest += data[position + 8 :]
+        return frames
+
+    def _look(self) -> bool:
+        """Read the words of the frame that waits; False when the stream cannot be read on."""
+        rest = self._rest
+        if len(rest) >= 4:
+            length = int.from_bytes(rest[:4], "big", signed=True)
             if not 4 <= length <= self._max:
                 self.error = FrameTooLarge(f"declared frame length {length}, allowed are 4 to {self._max}")
-                return frames
-            body_at = position + 8 + (word & HEADER_SIZE_MAX_BYTES)
-            stop = position + 4 + length
-            if body_at > stop:
-                self.error = MalformedFrame(f"header length {body_at - position - 8} in a frame of {length} bytes")
-                return frames
-            if stop > end:
-                self._need = stop - position
-                rest += data[position:]
-                return frames
-            frames.append((word >> 24, data[position + 8 : body_at], data[body_at:stop]))
-            position = stop
-        if position < end:
-            self._need = 8
-            if end - position >= 4:
-                length = int.from_bytes(data[position : position + 4], "big", signed=True)
-                if not 4 <= length <= self._max:
-                    self.error = FrameTooLarge(f"declared frame length {length}, allowed are 4 to {self._max}")
-                    return frames
+            elif len(rest) >= 8:
+                header_size = int.from_bytes(rest[4:8], "big") & HEADER_SIZE_MAX_BYTES
+                if header_size > length - 4:
+                    self.error = MalformedFrame(f"header length {header_size} in a frame of {length} bytes")
+                self._need, self._body_at = 4 + length, 8 + header_size
+        if self.error is not None:
+            rest.clear()
+        return self.error is None
+
+    def _complete(self, data: bytes | memoryview, frames: list[Frame]) -> int:
+        """Add to the frame that waits what it lacks of a read; give the place where the next one begins."""
+        rest, end = self._rest, len(data)
+        position = 0
+        if not self._need:
+            position = min(8 - len(rest), end)
+            rest += data[:position]
+            if not self._look():
+                return end
+            if not self._need:
+                return end
+        stop = position + self._need - len(rest)
+        if stop > end:
             rest += data[position:]
-        return frames
+            return end
+        if len(rest) < self._body_at:
+            whole = position + self._body_at - len(rest)
+            rest += data[position:whole]
+            position = whole
+        # A large body is put together at once: it is copied from where its parts are.
+        body = b"".join((memoryview(rest)[self._body_at :], memoryview(data)[position:stop]))
+        frames.append((rest[4], bytes(rest[8 : self._body_at]), body))
+        self._rest = bytearray()
+        self._need = 0
+        return stop
 
 
 def encode_frame(serialization: int, header: bytes, body: bytes = b"") -> bytes:

@@ -81,8 +81,8 @@ room)
 offset i64, queue offset i64, of sends and half messages. Stages their units and keys; stops before the first that
 breaks a limit or has no queue."""
 
-cut_frames: Callable[[bytes, int], tuple[list[Frame], int]] | None = None
-"""(bytes, largest frame length) -> (whole frames from the beginning on, where the first begins that is not whole, or is
+cut_frames: Callable[[bytes | memoryview, int, int], tuple[list[Frame], int]] | None = None
+"""(bytes, largest frame length, place) -> (whole frames from there on, where the first begins that is not whole, or is
 not one)"""
 
 append_units: AppendUnits | None = None

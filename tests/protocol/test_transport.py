@@ -6,9 +6,9 @@ import socket
 from collections.abc import Iterator
 
 import pytest
-from twisted.internet import protocol, tcp
+from twisted.internet import main, protocol, tcp
 
-from rmqd.protocol.transport import PromptServer, write_promptly
+from rmqd.protocol.transport import READ_SIZE_MAX_BYTES, PromptServer, write_promptly
 
 
 class _Reactor:
@@ -60,6 +60,59 @@ def test_a_peer_that_is_gone_is_found_by_the_usual_way(pair: tuple[PromptServer,
     server.write(b"answer")
     assert "addWriter" in noted.asked
     assert server.doWrite() is not None
+
+
+class _Reader(protocol.Protocol):
+    """Notes what it is given, and of what type."""
+
+    def __init__(self, takes_views: bool) -> None:
+        self.takes_views = takes_views
+        self.got: list[bytes] = []
+        self.types: set[type] = set()
+
+    def dataReceived(self, data: bytes | memoryview) -> None:
+        self.types.add(type(data))
+        self.got.append(bytes(data))
+
+
+@pytest.mark.parametrize("takes_views", [True, False])
+def test_reads(pair: tuple[PromptServer, socket.socket, _Reactor], takes_views: bool) -> None:
+    server, theirs, _ = pair
+    server.protocol = reader = _Reader(takes_views)
+    assert server.doRead() is None, "there was nothing to read"
+    data = bytes(range(256)) * 4
+    for _ in range(3):
+        theirs.sendall(data)
+        assert server.doRead() is None
+    assert reader.got == [data] * 3
+    assert reader.types == {memoryview if takes_views else bytes}
+
+
+def test_a_read_brings_more_than_usual(pair: tuple[PromptServer, socket.socket, _Reactor]) -> None:
+    server, theirs, _ = pair
+    server.protocol = reader = _Reader(True)
+    theirs.setblocking(False)
+    sent = theirs.send(bytes(READ_SIZE_MAX_BYTES))
+    assert sent > tcp.Connection.bufferSize
+    assert server.doRead() is None
+    assert [len(data) for data in reader.got] == [sent]
+
+
+@pytest.mark.parametrize("takes_views", [True, False])
+def test_a_peer_that_closes(pair: tuple[PromptServer, socket.socket, _Reactor], takes_views: bool) -> None:
+    server, theirs, _ = pair
+    server.protocol = reader = _Reader(takes_views)
+    theirs.close()
+    assert server.doRead() is main.CONNECTION_DONE
+    assert reader.got == []
+
+
+@pytest.mark.parametrize("takes_views", [True, False])
+def test_a_broken_connection(pair: tuple[PromptServer, socket.socket, _Reactor], takes_views: bool) -> None:
+    server, _, _ = pair
+    server.protocol = _Reader(takes_views)
+    server.socket.close()
+    assert server.doRead() is main.CONNECTION_LOST
 
 
 def test_only_tcp_ports_are_changed() -> None:

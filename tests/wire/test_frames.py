@@ -51,16 +51,37 @@ def test_trailing_bytes_wait_for_the_rest(frame: Frame, data: bytes) -> None:
     assert reader.error is None
 
 
-@given(FRAMES, st.lists(st.integers(0, 700), max_size=8))
-def test_any_cutting_gives_the_same_frames(frames: list[Frame], cuts: list[int]) -> None:
+@given(FRAMES, st.lists(st.integers(0, 700), max_size=8), st.booleans())
+def test_any_cutting_gives_the_same_frames(frames: list[Frame], cuts: list[int], compiled: bool) -> None:
     data = b"".join(encode_frame(*frame) for frame in frames)
-    reader = FrameReader()
-    got: list[Frame] = []
     edges = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
-    for start, stop in itertools.pairwise(edges):
-        got += reader.receive(data[start:stop])
-    assert got == frames
-    assert reader.error is None
+    with pytest.MonkeyPatch.context() as patch:
+        if not compiled:
+            patch.setattr(speed, "cut_frames", None)
+        plain, shared = FrameReader(), FrameReader()
+        buffer = bytearray(len(data))
+        for_plain: list[Frame] = []
+        for_shared: list[Frame] = []
+        for start, stop in itertools.pairwise(edges):
+            for_plain += plain.receive(data[start:stop])
+            buffer[: stop - start] = data[start:stop]
+            for_shared += shared.receive(memoryview(buffer)[: stop - start])
+            buffer[:] = b"\xff" * len(buffer)  # as the next read does
+    assert for_plain == for_shared == frames
+    assert all(type(part) is bytes for _, *parts in for_shared for part in parts)
+    assert plain.error is shared.error is None
+
+
+@pytest.mark.parametrize("size", [1, 1000, 65_536, 70_001])
+def test_a_large_frame_in_pieces(size: int) -> None:
+    """However it arrives, between two others."""
+    body = bytes(range(256)) * 1200
+    frame = (JSON, ROUTE_REQUEST * 300, body)
+    data = TABLE[2][1] + encode_frame(*frame) + TABLE[0][1]
+    reader = FrameReader()
+    got = [found for at in range(0, len(data), size) for found in reader.receive(memoryview(data)[at : at + size])]
+    assert got == [TABLE[2][0], frame, TABLE[0][0]]
+    assert not reader._rest
 
 
 @pytest.mark.parametrize("length", [FRAME_SIZE_MAX_BYTES + 1, 2**31 - 1, 3, 0, -1, -(2**31)])
@@ -132,9 +153,11 @@ def test_compiled_cutting(frames: list[Frame], flips: list[tuple[int, int]], lim
 @pytest.mark.skipif(speed.cut_frames is None, reason="the compiled part is not built")
 def test_compiled_cutting_refuses_other_types() -> None:
     assert speed.cut_frames is not None
-    for arguments in ((b"",), (bytearray(8), 8), (b"", "8"), (b"", 1 << 80)):
-        with pytest.raises((TypeError, OverflowError)):
+    for arguments in ((b"",), ("", 8, 0), (b"", "8"), (b"", 1 << 80), (b"", 8, "0"), (b"", 8, -1), (b"", 8, 1 << 80)):
+        with pytest.raises((TypeError, OverflowError, ValueError)):
             speed.cut_frames(*arguments)  # type: ignore[call-arg, arg-type]
-    assert speed.cut_frames(b"", 8) == ([], 0)
-    assert speed.cut_frames(TABLE[2][1] * 2, 9) == ([], 0)
-    assert speed.cut_frames(TABLE[2][1] * 2, 10) == ([TABLE[2][0]] * 2, 28)
+    assert speed.cut_frames(b"", 8, 0) == ([], 0)
+    assert speed.cut_frames(b"", 8, 3) == ([], 3)
+    assert speed.cut_frames(TABLE[2][1] * 2, 9, 0) == ([], 0)
+    assert speed.cut_frames(TABLE[2][1] * 2, 10, 0) == ([TABLE[2][0]] * 2, 28)
+    assert speed.cut_frames(memoryview(TABLE[2][1] * 2), 10, 14) == ([TABLE[2][0]], 28)
