@@ -53,6 +53,7 @@ class RemotingConnection(Protocol):
         peer: `ip:port` of the other side.
         born_host: The same packed as records store it: ip 4 or 16 bytes, port i32.
         last_heard: `clock.seconds()` of the last bytes in either direction.
+        read_bytes: What the last read brought.
         on_lost: Called once with this connection when it is gone.
     """
 
@@ -76,6 +77,7 @@ class RemotingConnection(Protocol):
         self.peer_host: tuple[str, int] = ("0.0.0.0", 0)  # noqa: S104  a placeholder until connected, never bound
         self.born_host = b"\0" * 8
         self.last_heard = 0.0
+        self.read_bytes = 0
         self.connected_now = False
         self._closing = False
         self.on_lost: list[Callable[[RemotingConnection], None]] = []
@@ -101,6 +103,7 @@ class RemotingConnection(Protocol):
     def dataReceived(self, data: bytes | memoryview) -> None:
         """Serve what one read brought; close the connection when it is not the remoting protocol."""
         self.last_heard = self._clock.seconds()
+        self.read_bytes = len(data)
         frames = self._reader.receive(data)
         error = self._reader.error
         if frames:

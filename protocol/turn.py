@@ -30,6 +30,8 @@ _SAME_TURN_S = 0.0001
 """Reads of two connections so near to each other are of one turn: nothing waited in between."""
 _STAGED_MAX = 2048
 """Requests that wait for one commit at most."""
+_READ_MAX_BYTES = 4 * 1024 * 1024
+"""Of the reads that wait for one commit at most: until then all that they brought is in memory, and its records too."""
 
 
 class WriteBarrier(Protocol):
@@ -76,6 +78,7 @@ class Turn:
         self._later = later
         self._entries: list[tuple[RemotingConnection, list[tuple[Request, Staged]], list[bytes]]] = []
         self._count = 0
+        self._bytes = 0
         self._ends_later = False
         self._crowded = False
         self._last: RemotingConnection | None = None
@@ -103,7 +106,7 @@ class Turn:
             self._barrier.when_committed(self._finish)
         self._entries.append((connection, staged, out))
         self._count += count
-        if self._later is not None and not at_once and self._count < _STAGED_MAX:
+        if self._later is not None and not at_once and self._count < _STAGED_MAX and self._has_room(connection):
             if self._ends_later:
                 return
             now = connection.last_heard
@@ -114,6 +117,10 @@ class Turn:
                 self._later(0, self._end)
                 return
         self._commit()
+
+    def _has_room(self, connection: RemotingConnection) -> bool:
+        self._bytes += connection.read_bytes
+        return self._bytes < _READ_MAX_BYTES
 
     def _end(self) -> None:
         self._ends_later = False
@@ -131,7 +138,7 @@ class Turn:
     def _finish(self, failed: Exception | None) -> None:
         """Answer everybody; whoever committed, and be it a delivery of delayed messages, tells by this."""
         entries, self._entries = self._entries, []
-        self._count = 0
+        self._count = self._bytes = 0
         for connection, staged, out in entries:
             for request, reply in staged:
                 result: Result

@@ -8,6 +8,10 @@
 
 #include "_speed.h"
 
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+
 /* -- ext fields of a binary header ------------------------------------------------------------------------------ */
 
 PyDoc_STRVAR(read_ext_doc, "read_ext(data: bytes) -> dict[str, str] | None\n\n"
@@ -425,6 +429,31 @@ failed:
     return NULL;
 }
 
+/* -- memory ------------------------------------------------------------------------------------------------------- */
+
+static const char keep_freed_doc[] =
+    "keep_freed(size: int) -> bool\n\n"
+    "Let the process keep so many freed bytes at the end of its heap, and take blocks up to half of that from the\n"
+    "heap. False where the C library is not glibc, and nothing changes.";
+
+static PyObject *
+keep_freed(PyObject *module, PyObject *size)
+{
+    (void)module;
+    const long long bytes = PyLong_AsLongLong(size);
+    if (bytes == -1 && PyErr_Occurred())
+        return NULL;
+    if (bytes < 4096 || bytes > 64 << 20) {
+        PyErr_SetString(PyExc_ValueError, "4 KiB to 64 MiB can be kept");
+        return NULL;
+    }
+#ifdef __GLIBC__
+    return PyBool_FromLong(mallopt(M_MMAP_THRESHOLD, (int)(bytes / 2)) && mallopt(M_TRIM_THRESHOLD, (int)bytes));
+#else
+    Py_RETURN_FALSE;
+#endif
+}
+
 /* ---------------------------------------------------------------------------------------------------------------- */
 
 static PyMethodDef functions[] = {
@@ -437,6 +466,7 @@ static PyMethodDef functions[] = {
     {"send_answers", (PyCFunction)(void (*)(void))rmq_send_answers, METH_FASTCALL, rmq_send_answers_doc},
     {"cut_frames", (PyCFunction)(void (*)(void))cut_frames, METH_FASTCALL, cut_frames_doc},
     {"append_units", (PyCFunction)(void (*)(void))rmq_append_units, METH_FASTCALL, rmq_append_units_doc},
+    {"keep_freed", keep_freed, METH_O, keep_freed_doc},
     {NULL, NULL, 0, NULL},
 };
 

@@ -53,6 +53,7 @@ def append_units(
 def cut_frames(
     data: bytes | memoryview, limit: int, position: int = 0, /
 ) -> tuple[list[tuple[int, bytes, bytes]], int]: ...
+def keep_freed(size: int, /) -> bool: ...
 
 CRC32_WAYS: tuple[str, ...]
 

@@ -17,6 +17,7 @@ __all__ = [
     "append_units",
     "crc32",
     "cut_frames",
+    "keep_freed",
     "pack_batch",
     "pack_sends",
     "read_ext",
@@ -95,6 +96,9 @@ send_answers: Callable[[tuple[bytes, ...], int, list[Put], int, bytes], bytes] |
 crc32: Callable[[bytes | bytearray | memoryview], int] | None = None
 """CRC-32 (IEEE 802.3) of a buffer, as `zlib.crc32`; callers take that of `rmqwire.checksum`."""
 
+keep_freed: Callable[[int], bool] | None = None
+"""Let the process keep so many freed bytes for what comes next; False where that cannot be said."""
+
 Syncs: type[SyncsType] | None = None
 """(eventfd) -> a thread that syncs files without waiting for the interpreter; Linux only."""
 
@@ -108,4 +112,5 @@ if os.environ.get("RMQD_PURE", "") in ("", "0"):
         append_units, cut_frames, crc32 = _speed.append_units, _speed.cut_frames, _speed.crc32
         read_sends, read_halves = _speed.read_sends, _speed.read_halves
         pack_sends, send_answers = _speed.pack_sends, _speed.send_answers
+        keep_freed = _speed.keep_freed
         Syncs = getattr(_speed, "Syncs", None)

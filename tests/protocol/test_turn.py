@@ -9,6 +9,7 @@ from twisted.internet.task import Clock
 from rmqd.protocol.dispatch import Dispatcher
 from rmqd.protocol.remoting import RemotingConnection
 from rmqwire.declare import Role
+from rmqwire.frames import FrameReader, encode_frame
 
 from .test_dispatch import Barrier, Sends, send_v2
 from .wiring import Wire, connected, sent
@@ -107,3 +108,17 @@ def test_a_turn_holds_a_bounded_number_of_requests() -> None:
     for connection, _ in peers:
         connection.dataReceived(b"".join(map(send_v2, range(3000))))
     assert [len(opaques(wire)) for _, wire in peers] == [3000, 3000]
+
+
+def test_a_turn_holds_a_bounded_number_of_bytes() -> None:
+    """What was read is in memory until the commit."""
+    sends, _, clock, peers = crowd(12)
+    ((serialization, header, _),) = FrameReader().receive(send_v2(1))
+    megabyte = encode_frame(serialization, header, bytes(1 << 20))
+    for connection, _ in peers:
+        connection.dataReceived(megabyte)
+    assert [bool(opaques(wire)) for _, wire in peers] == [True] * 9 + [False] * 3
+    assert sends.log.count("commit") == 3
+    clock.advance(0)
+    assert all(opaques(wire) for _, wire in peers[9:])
+    assert sends.log.count("commit") == 4
