@@ -6,12 +6,8 @@
 
 #include "_requests.h"
 
-enum { LETTERS = 14 };
-enum { GROUP, TOPIC, DEFAULT_TOPIC, DEFAULT_QUEUES, QUEUE_ID, SYS_FLAG, BORN, FLAG, PROPERTIES, RECONSUMED, UNIT_MODE,
-       MAX_RECONSUMES, BATCH, BROKER };
 enum { SEND_MESSAGE_V2 = 310, END_TRANSACTION = 37 };
 enum { FLAG_ONEWAY = 2 };
-enum { COMPRESSION_BITS = 0x701 };
 
 enum { END_GROUP, END_HALF_OFFSET, END_HALF_AT, END_KIND, END_MESSAGE_ID, END_CHECKED, END_TRANSACTION_ID, END_TOPIC,
        END_BROKER, END_FIELDS };
@@ -22,33 +18,40 @@ static const char *const end_names[END_FIELDS] = {
 
 typedef struct {
     Head head;
-    Slice fields[LETTERS];
+    Letters letters;
     Slice end_fields[END_FIELDS];
-    int properties_escaped;
 } Request;
 
 /* -- fields ------------------------------------------------------------------------------------------------------- */
 
-static int
-take_send_field(Request *request, Slice key, Slice value, int form)
+void
+rmq_no_letters(Letters *letters)
 {
-    if (key.size != 1 || key.at[0] < 'a' || key.at[0] >= 'a' + LETTERS)
+    letters->properties_escaped = 0;
+    for (int index = 0; index < LETTERS; index++)
+        letters->fields[index].size = -1;
+}
+
+int
+rmq_take_letter(Letters *letters, Slice key, Slice value, int form)
+{
+    if (key.size != 1 || key.at[0] < 'a' || key.at[0] >= 'a' + LETTERS || value.size == 0)
         return 0;
     const int which = key.at[0] - 'a';
     if (which == PROPERTIES)
-        request->properties_escaped = form == FORM_ESCAPED;
+        letters->properties_escaped = form == FORM_ESCAPED;
     else if (form == FORM_ESCAPED || (form == FORM_RAW && !rmq_is_plain(value)))
         return 0;
-    if (request->fields[which].size >= 0)
+    if (letters->fields[which].size >= 0)
         return 0;
-    request->fields[which] = value;
+    letters->fields[which] = value;
     return 1;
 }
 
 static int
 take_end_field(Request *request, Slice key, Slice value, int form)
 {
-    if (form == FORM_ESCAPED || (form == FORM_RAW && !rmq_is_plain(value)))
+    if (value.size == 0 || form == FORM_ESCAPED || (form == FORM_RAW && !rmq_is_plain(value)))
         return 0;
     for (int which = 0; which < END_FIELDS; which++) {
         if (!equals(key, end_names[which]))
@@ -64,11 +67,10 @@ take_end_field(Request *request, Slice key, Slice value, int form)
 static int
 take_field(void *into, long long code, Slice key, Slice value, int form)
 {
-    if (value.size == 0)
-        return 0;
+    Request *request = into;
     if (code == SEND_MESSAGE_V2)
-        return take_send_field(into, key, value, form);
-    return code == END_TRANSACTION && take_end_field(into, key, value, form);
+        return rmq_take_letter(&request->letters, key, value, form);
+    return code == END_TRANSACTION && take_end_field(request, key, value, form);
 }
 
 /* -- tuples ------------------------------------------------------------------------------------------------------- */
@@ -93,9 +95,8 @@ rmq_new_put(PyObject *parts[S_COUNT])
 
 /* -- requests --------------------------------------------------------------------------------------------------- */
 
-/* Write out `\u0001` and `\u0002`; the size, or -1 for any other escape. */
-static Py_ssize_t
-unescape(Slice text, unsigned char *out)
+Py_ssize_t
+rmq_unescape(Slice text, unsigned char *out)
 {
     unsigned char *to = out;
     for (const unsigned char *at = text.at, *end = at + text.size; at < end;) {
@@ -117,7 +118,7 @@ one_send(const Request *request, PyObject *body, PyObject *topic)
 {
     if (PyBytes_GET_SIZE(body) == 0)
         return NULL;
-    const Slice *fields = request->fields;
+    const Slice *fields = request->letters.fields;
     if (request->head.flag != 0 || fields[GROUP].size < 0 || fields[TOPIC].size < 0 || fields[DEFAULT_TOPIC].size < 0)
         return NULL;
     const long long queue_id = rmq_number(fields[QUEUE_ID], 0x7FFFFFFF), sys_flag = rmq_number(fields[SYS_FLAG], 0xFFFF);
@@ -138,8 +139,8 @@ one_send(const Request *request, PyObject *body, PyObject *topic)
 
     unsigned char stored[PROPERTIES_MAX + 1];
     Py_ssize_t stored_size = fields[PROPERTIES].size;
-    if (request->properties_escaped)
-        stored_size = unescape(fields[PROPERTIES], stored);
+    if (request->letters.properties_escaped)
+        stored_size = rmq_unescape(fields[PROPERTIES], stored);
     else
         memcpy(stored, fields[PROPERTIES].at, (size_t)stored_size);
     Known known;
@@ -197,9 +198,7 @@ one_request(PyObject *frame, PyObject *topic)
         return NULL;
     const long serialization = PyLong_AsLong(PyTuple_GET_ITEM(frame, 0));
     Request request;
-    request.properties_escaped = 0;
-    for (int index = 0; index < LETTERS; index++)
-        request.fields[index].size = -1;
+    rmq_no_letters(&request.letters);
     for (int index = 0; index < END_FIELDS; index++)
         request.end_fields[index].size = -1;
     if (!rmq_read_head(serialization, (const unsigned char *)PyBytes_AS_STRING(header), PyBytes_GET_SIZE(header),

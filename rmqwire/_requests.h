@@ -42,6 +42,23 @@ typedef struct {
  * brokers, not in the form in which the official clients write it, or with a field that is not taken. */
 int rmq_read_head(long serialization, const unsigned char *data, Py_ssize_t size, Head *head, TakeField take, void *into);
 
+/* The fields of SEND_MESSAGE_V2 and of requests like it by their letters, of `_reading.c`. */
+enum { LETTERS = 14 };
+enum { GROUP, TOPIC, DEFAULT_TOPIC, DEFAULT_QUEUES, QUEUE_ID, SYS_FLAG, BORN, FLAG, PROPERTIES, RECONSUMED, UNIT_MODE,
+       MAX_RECONSUMES, BATCH, BROKER };
+enum { COMPRESSION_BITS = 0x701 };
+
+typedef struct {
+    Slice fields[LETTERS];
+    int properties_escaped;
+} Letters;
+
+void rmq_no_letters(Letters *letters);
+/* 0 when there is no such letter, it was there already, or the value is none that is usual. */
+int rmq_take_letter(Letters *letters, Slice key, Slice value, int form);
+/* Write out `\u0001` and `\u0002`; the size, or -1 for any other escape. */
+Py_ssize_t rmq_unescape(Slice text, unsigned char *out);
+
 /* -- properties, of `_properties.c` ------------------------------------------------------------------------------- */
 
 typedef struct {
