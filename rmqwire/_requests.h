@@ -11,7 +11,12 @@ typedef struct {
 } Slice;
 
 enum { SYS_FLAG_PREPARED = 4, SYS_FLAG_COMMIT = 8, SYS_FLAG_ROLLBACK = 12 };
+enum { COMPRESSION_BITS = 0x701 };
 enum { PROPERTIES_MAX = 32767 };
+
+/* The fields of SEND_MESSAGE_V2 and SEND_BATCH_MESSAGE by their letters. */
+enum { GROUP, TOPIC, DEFAULT_TOPIC, DEFAULT_QUEUES, QUEUE_ID, SYS_FLAG, BORN, FLAG, PROPERTIES, RECONSUMED, UNIT_MODE,
+       MAX_RECONSUMES, BATCH, BROKER, LETTERS };
 
 /* -- text, of `_heads.c` ------------------------------------------------------------------------------------------ */
 
@@ -76,6 +81,9 @@ int rmq_read_properties(const unsigned char *at, Py_ssize_t size, int stored, Kn
 int32_t rmq_tags_code(Slice tags);
 /* (unique key, key, ...), behind them "T#tags"; NULL with an error. */
 PyObject *rmq_keys_of(const Known *known);
+
+/* Write out `\u0001` and `\u0002`; the size, or -1 for any other escape. Of `_reading.c`. */
+Py_ssize_t rmq_unescape(Slice text, unsigned char *out);
 
 /* -- tuples ------------------------------------------------------------------------------------------------------- */
 

@@ -4,18 +4,15 @@
  * plainly usual: whatever these functions do not know they leave alone, and the tests hold both ways equal.
  */
 
+#include "_records.h"
 #include "_requests.h"
 #include <structmember.h>
 
 /* -- making their records ----------------------------------------------------------------------------------------- */
 
-enum { UNIT = 20, PLACE = 16, TEMPLATE_MIN = 88 };
-enum { AT_SIZE = 0, AT_MAGIC = 4, AT_CRC = 8, AT_QUEUE_ID = 12, AT_FLAG = 16, AT_QUEUE_OFFSET = 20, AT_POSITION = 28, AT_SYS_FLAG = 36,
-       AT_BORN = 40 };
+enum { PLACE = 16 };
 
-/* The attributes of a queue that are looked at for each message. Queues are objects of one class with slots; where these
- * lie in the object is asked of the class once. */
-enum { HASHER, STAGED, STAGED_NEXT, MEMORY, MAX_OFFSET, SLOT_COUNT };
+/* Queues are objects of one class with slots; where these lie in the object is asked of the class once. */
 static const char *const slot_names[SLOT_COUNT] = {"hasher", "staged", "staged_next", "memory", "max_offset"};
 static PyTypeObject *queue_type;
 static Py_ssize_t slot_offsets[SLOT_COUNT];
@@ -52,9 +49,8 @@ learn_slots(PyTypeObject *type)
     return 0;
 }
 
-/* Where a queue has an attribute; NULL with an error when it has none. The queue keeps what is there. */
-static PyObject **
-slot_of(PyObject *queue, int which)
+PyObject **
+rmq_slot_of(PyObject *queue, int which)
 {
     if (Py_TYPE(queue) != queue_type && learn_slots(Py_TYPE(queue)) < 0)
         return NULL;
@@ -66,19 +62,10 @@ slot_of(PyObject *queue, int which)
     return slot;
 }
 
-static void
-set_slot(PyObject **slot, PyObject *value)
-{
-    PyObject *before = *slot;
-    *slot = Py_NewRef(value);
-    Py_DECREF(before);
-}
-
 enum { SMALL_BUFFER = 128 };
 
-/* Make an array longer; the place of what comes, or NULL with an error. It doubles, as units come one by one. */
-static unsigned char *
-grow(PyObject *array, Py_ssize_t added)
+unsigned char *
+rmq_grow(PyObject *array, Py_ssize_t added)
 {
     PyByteArrayObject *bytes = (PyByteArrayObject *)array;
     const Py_ssize_t before = PyByteArray_GET_SIZE(array), after = before + added;
@@ -117,7 +104,7 @@ number_at(PyObject *tuple, Py_ssize_t index)
 static long long
 add_unit(PyObject *queue, PyObject *touched, long long position, Py_ssize_t size, PyObject *tags)
 {
-    PyObject **staged = slot_of(queue, STAGED), **next = staged == NULL ? NULL : slot_of(queue, STAGED_NEXT);
+    PyObject **staged = rmq_slot_of(queue, STAGED), **next = staged == NULL ? NULL : rmq_slot_of(queue, STAGED_NEXT);
     if (next == NULL)
         return -1;
     if (!PyByteArray_CheckExact(*staged)) {
@@ -130,7 +117,7 @@ add_unit(PyObject *queue, PyObject *touched, long long position, Py_ssize_t size
         return -1;
     unsigned char *unit = NULL;
     if (PyByteArray_GET_SIZE(*staged) > 0 || PyList_Append(touched, queue) == 0)
-        unit = grow(*staged, UNIT);
+        unit = rmq_grow(*staged, UNIT);
     if (unit != NULL) {
         put64(unit, (uint64_t)position);
         put32(unit + 8, (uint32_t)size);
@@ -144,7 +131,7 @@ add_unit(PyObject *queue, PyObject *touched, long long position, Py_ssize_t size
 static int
 add_keyed(PyObject *keyed, PyObject *queue, long long position, PyObject *timestamp, PyObject *keys)
 {
-    PyObject **hasher = slot_of(queue, HASHER), *offset = PyLong_FromLongLong(position);
+    PyObject **hasher = rmq_slot_of(queue, HASHER), *offset = PyLong_FromLongLong(position);
     PyObject *entry = hasher == NULL || offset == NULL ? NULL : PyTuple_Pack(4, *hasher, offset, timestamp, keys);
     const int failed = entry == NULL || PyList_Append(keyed, entry) < 0;
     Py_XDECREF(offset);
@@ -409,9 +396,9 @@ is_awaited(PyObject *awaited, PyObject *queue)
 static Py_ssize_t
 append_staged(PyObject *queue, PyObject *dirty, PyObject *awaited, PyObject *arrived)
 {
-    PyObject **memory = slot_of(queue, MEMORY), **staged = memory == NULL ? NULL : slot_of(queue, STAGED);
-    PyObject **next = staged == NULL ? NULL : slot_of(queue, STAGED_NEXT);
-    PyObject **end = next == NULL ? NULL : slot_of(queue, MAX_OFFSET), *tail = NULL;
+    PyObject **memory = rmq_slot_of(queue, MEMORY), **staged = memory == NULL ? NULL : rmq_slot_of(queue, STAGED);
+    PyObject **next = staged == NULL ? NULL : rmq_slot_of(queue, STAGED_NEXT);
+    PyObject **end = next == NULL ? NULL : rmq_slot_of(queue, MAX_OFFSET), *tail = NULL;
     if (end == NULL)
         return -1;
     if (PyTuple_CheckExact(*memory) && PyTuple_GET_SIZE(*memory) == 2)
@@ -421,7 +408,7 @@ append_staged(PyObject *queue, PyObject *dirty, PyObject *awaited, PyObject *arr
         return -1;
     }
     const Py_ssize_t added = PyByteArray_GET_SIZE(*staged);
-    unsigned char *to = grow(tail, added);
+    unsigned char *to = rmq_grow(tail, added);
     if (to == NULL)
         return -1;
     memcpy(to, PyByteArray_AS_STRING(*staged), (size_t)added);
@@ -482,8 +469,8 @@ failed:
 
 enum { PIECES = 7 };
 
-static char *
-put_number(char *to, long long value)
+char *
+rmq_put_number(char *to, long long value)
 {
     char digits[20];
     int count = 0;
@@ -497,13 +484,6 @@ put_number(char *to, long long value)
     while (count)
         *to++ = digits[--count];
     return to;
-}
-
-static char *
-put_bytes(char *to, PyObject *bytes)
-{
-    memcpy(to, PyBytes_AS_STRING(bytes), (size_t)PyBytes_GET_SIZE(bytes));
-    return to + PyBytes_GET_SIZE(bytes);
 }
 
 static int
@@ -572,19 +552,19 @@ rmq_send_answers(PyObject *module, PyObject *const *args, Py_ssize_t count)
         const uint64_t queue_offset = (uint64_t)get32(place + 8) << 32 | get32(place + 12);
         char *frame = to;
         to = put_bytes(to + 8, pieces[0]);
-        to = put_number(to, code);
+        to = rmq_put_number(to, code);
         to = put_bytes(to, pieces[1]);
         for (int shift = 60; shift >= 0; shift -= 4)
             *to++ = "0123456789ABCDEF"[physical >> shift & 15];
         to = put_bytes(to, pieces[2]);
-        to = put_number(to, number_at(send, S_QUEUE));
+        to = rmq_put_number(to, number_at(send, S_QUEUE));
         to = put_bytes(to, pieces[3]);
-        to = put_number(to, (long long)queue_offset);
+        to = rmq_put_number(to, (long long)queue_offset);
         to = put_bytes(to, pieces[4]);
         memcpy(to, PyUnicode_1BYTE_DATA(key), (size_t)PyUnicode_GET_LENGTH(key));
         to += PyUnicode_GET_LENGTH(key);
         to = put_bytes(to, pieces[5]);
-        to = put_number(to, number_at(send, S_OPAQUE));
+        to = rmq_put_number(to, number_at(send, S_OPAQUE));
         to = put_bytes(to, pieces[6]);
         put32((unsigned char *)frame, (uint32_t)(to - frame - 4));
         put32((unsigned char *)frame + 4, (uint32_t)(to - frame - 8)); /* the serialization byte of JSON is 0 */

@@ -1,4 +1,4 @@
-/* The few loops that stay hot in Python: ext fields of binary headers, records of a batch, entries of the key index.
+/* The few loops that stay hot in Python: ext fields of binary headers, entries of the key index, frames of a read.
  *
  * Optional: `rmqwire.speed` offers these functions when they were built, and None in their place otherwise. Each has a
  * twin in Python, which is the reference; the tests hold both equal. A function that meets anything but the usual case
@@ -6,7 +6,7 @@
  * the right error.
  */
 
-#include "_speed.h"
+#include "_records.h"
 
 #ifdef __GLIBC__
 #include <malloc.h>
@@ -65,174 +65,16 @@ unusual:
     Py_RETURN_NONE;
 }
 
-/* -- records of a batch ----------------------------------------------------------------------------------------- */
-
-enum { ENTRY_HEAD = 20, ENTRY_FIXED = 22, UNIT = 20, TEMPLATE_MIN = 88 };
-enum { AT_SIZE = 0, AT_CRC = 8, AT_FLAG = 16, AT_QUEUE_OFFSET = 20, AT_POSITION = 28 };
-
-static const char UNIQUE_BEGIN[] = "UNIQ_KEY\x01";
-static const char WAIT_TRUE[] = "WAIT\x01true\x02";
-
-/* The unique key of properties that hold one, maybe WAIT=true, and nothing else; NULL for any other. */
-static const unsigned char *
-usual_key(const unsigned char *at, Py_ssize_t size, Py_ssize_t *key_size)
-{
-    const Py_ssize_t begin = (Py_ssize_t)sizeof UNIQUE_BEGIN - 1, wait = (Py_ssize_t)sizeof WAIT_TRUE - 1;
-    if (size <= begin || memcmp(at, UNIQUE_BEGIN, (size_t)begin) != 0)
-        return NULL;
-    const unsigned char *stop = memchr(at + begin, 2, (size_t)(size - begin));
-    if (stop == NULL || stop == at + begin)
-        return NULL;
-    const unsigned char *rest = stop + 1;
-    Py_ssize_t rest_size = at + size - rest;
-    if (rest_size != 0 && !((rest_size == wait || rest_size == wait - 1) && memcmp(rest, WAIT_TRUE, (size_t)rest_size) == 0))
-        return NULL;
-    for (const unsigned char *one = at + begin; one < stop; one++)
-        if (*one >= 0x80)
-            return NULL;
-    *key_size = stop - (at + begin);
-    return at + begin;
-}
-
-PyDoc_STRVAR(pack_batch_doc,
-             "pack_batch(body: bytes, template: bytes, topic_field: bytes, position: int, queue_offset: int,\n"
-             "           body_max: int, record_max: int, properties_max: int, total_max: int)\n"
-             "    -> tuple[bytes, bytes, list[int], list[int], list[str | None], list[bytes | None]] | None\n\n"
-             "Make the records and queue units of a client's batch.\n\n"
-             "The template is a record up to its body length, with all that is equal in the batch. Gives the records\n"
-             "joined, the units joined (tags code 0), offsets, sizes, and of each message its unique key when its\n"
-             "properties are a unique key and WAIT, else the properties. None when the body is malformed or a limit is\n"
-             "broken.");
-
-static PyObject *
-pack_batch(PyObject *module, PyObject *const *args, Py_ssize_t count)
-{
-    (void)module;
-    if (count != 9 || !PyBytes_CheckExact(args[0]) || !PyBytes_CheckExact(args[1]) || !PyBytes_CheckExact(args[2])) {
-        PyErr_SetString(PyExc_TypeError, "pack_batch takes three bytes and six numbers");
-        return NULL;
-    }
-    const unsigned char *body = (const unsigned char *)PyBytes_AS_STRING(args[0]);
-    const unsigned char *end = body + PyBytes_GET_SIZE(args[0]);
-    const unsigned char *template = (const unsigned char *)PyBytes_AS_STRING(args[1]);
-    const Py_ssize_t template_size = PyBytes_GET_SIZE(args[1]);
-    const unsigned char *topic = (const unsigned char *)PyBytes_AS_STRING(args[2]);
-    const Py_ssize_t topic_size = PyBytes_GET_SIZE(args[2]);
-    long long numbers[6];
-    for (int index = 0; index < 6; index++) {
-        numbers[index] = PyLong_AsLongLong(args[3 + index]);
-        if (numbers[index] == -1 && PyErr_Occurred())
-            return NULL;
-    }
-    const long long position = numbers[0], queue_offset = numbers[1];
-    const long long body_max = numbers[2], record_max = numbers[3], properties_max = numbers[4], total_max = numbers[5];
-    if (template_size < TEMPLATE_MIN) {
-        PyErr_SetString(PyExc_ValueError, "the template is too short");
-        return NULL;
-    }
-    const Py_ssize_t fixed = template_size + topic_size + 2;
-
-    Py_ssize_t messages = 0;
-    long long total = 0;
-    for (const unsigned char *at = body; at < end;) {
-        if (end - at < ENTRY_FIXED)
-            Py_RETURN_NONE;
-        const long long body_size = (int32_t)get32(at + 16);
-        if (body_size < 0 || end - at - ENTRY_FIXED < body_size)
-            Py_RETURN_NONE;
-        const unsigned char *length = at + ENTRY_HEAD + body_size;
-        const long long properties_size = (int16_t)((uint16_t)length[0] << 8 | length[1]);
-        if (properties_size < 0 || end - length - 2 < properties_size)
-            Py_RETURN_NONE;
-        const long long size = fixed + body_size + properties_size;
-        if (body_size > body_max || properties_size > properties_max || size > record_max)
-            Py_RETURN_NONE;
-        at = length + 2 + properties_size;
-        total += size;
-        messages++;
-    }
-    if (messages == 0 || total > total_max)
-        Py_RETURN_NONE;
-
-    PyObject *records = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)total);
-    PyObject *units = PyBytes_FromStringAndSize(NULL, messages * UNIT);
-    PyObject *offsets = PyList_New(messages), *sizes = PyList_New(messages);
-    PyObject *keys = PyList_New(messages), *others = PyList_New(messages);
-    if (records == NULL || units == NULL || offsets == NULL || sizes == NULL || keys == NULL || others == NULL)
-        goto failed;
-    unsigned char *record = (unsigned char *)PyBytes_AS_STRING(records);
-    unsigned char *unit = (unsigned char *)PyBytes_AS_STRING(units);
-    long long offset = position;
-    const unsigned char *at = body;
-    for (Py_ssize_t index = 0; index < messages; index++) {
-        const Py_ssize_t body_size = (Py_ssize_t)get32(at + 16);
-        const unsigned char *body_at = at + ENTRY_HEAD, *length = body_at + body_size, *properties = length + 2;
-        const Py_ssize_t properties_size = (Py_ssize_t)((uint16_t)length[0] << 8 | length[1]);
-        const Py_ssize_t size = fixed + body_size + properties_size;
-        memcpy(record, template, (size_t)template_size);
-        put32(record + AT_SIZE, (uint32_t)size);
-        put32(record + AT_CRC, rmq_crc32(body_at, (size_t)body_size) & 0x7FFFFFFFu);
-        memcpy(record + AT_FLAG, at + 12, 4);
-        put64(record + AT_QUEUE_OFFSET, (uint64_t)(queue_offset + index));
-        put64(record + AT_POSITION, (uint64_t)offset);
-        put32(record + template_size - 4, (uint32_t)body_size);
-        record += template_size;
-        memcpy(record, body_at, (size_t)body_size);
-        record += body_size;
-        memcpy(record, topic, (size_t)topic_size);
-        record += topic_size;
-        memcpy(record, length, 2 + (size_t)properties_size);
-        record += 2 + properties_size;
-        put64(unit, (uint64_t)offset);
-        put32(unit + 8, (uint32_t)size);
-        memset(unit + 12, 0, 8);
-        unit += UNIT;
-        Py_ssize_t key_size = 0;
-        const unsigned char *key = usual_key(properties, properties_size, &key_size);
-        PyObject *key_text = key == NULL ? Py_NewRef(Py_None) : PyUnicode_DecodeASCII((const char *)key, key_size, NULL);
-        PyObject *other = key != NULL
-                              ? Py_NewRef(Py_None)
-                              : PyBytes_FromStringAndSize((const char *)properties, properties_size);
-        PyObject *offset_number = PyLong_FromLongLong(offset), *size_number = PyLong_FromSsize_t(size);
-        if (key_text == NULL || other == NULL || offset_number == NULL || size_number == NULL) {
-            Py_XDECREF(key_text);
-            Py_XDECREF(other);
-            Py_XDECREF(offset_number);
-            Py_XDECREF(size_number);
-            goto failed;
-        }
-        PyList_SET_ITEM(keys, index, key_text);
-        PyList_SET_ITEM(others, index, other);
-        PyList_SET_ITEM(offsets, index, offset_number);
-        PyList_SET_ITEM(sizes, index, size_number);
-        offset += size;
-        at = properties + properties_size;
-    }
-    return Py_BuildValue("NNNNNN", records, units, offsets, sizes, keys, others);
-failed:
-    Py_XDECREF(records);
-    Py_XDECREF(units);
-    Py_XDECREF(offsets);
-    Py_XDECREF(sizes);
-    Py_XDECREF(keys);
-    Py_XDECREF(others);
-    return NULL;
-}
-
 /* -- entries of the key index ----------------------------------------------------------------------------------- */
 
-static uint32_t
-java_hash(uint32_t hash, PyObject *text)
+uint32_t
+rmq_java_hash(uint32_t hash, PyObject *text)
 {
     const Py_ssize_t length = PyUnicode_GET_LENGTH(text);
     const int kind = PyUnicode_KIND(text);
     const void *data = PyUnicode_DATA(text);
-    if (kind == PyUnicode_1BYTE_KIND) {
-        const unsigned char *at = data;
-        for (Py_ssize_t index = 0; index < length; index++)
-            hash = hash * 31 + at[index];
-        return hash;
-    }
+    if (kind == PyUnicode_1BYTE_KIND)
+        return hash_latin(hash, data, length);
     for (Py_ssize_t index = 0; index < length; index++) {
         const uint32_t unit = PyUnicode_READ(kind, data, index);
         if (unit > 0xFFFF) {
@@ -248,19 +90,75 @@ java_hash(uint32_t hash, PyObject *text)
 static PyObject *topic_hash_name;
 
 PyDoc_STRVAR(add_keys_doc,
-             "add_keys(messages: list, slots: memoryview, changed: set, page_bits: int, number: int, limit: int,\n"
+             "add_keys(messages: list, slots: memoryview, changed: bytearray, page_bits: int, number: int, limit: int,\n"
              "         begin: int, used: int) -> tuple[bytes, int, int, int]\n\n"
              "Make the index entries of messages, `(hasher, physical offset, store time, keys)` each, and enter them\n"
-             "into the slots; the pages of changed slots are added to the set. Stops before the message whose keys\n"
-             "would pass `limit`. Gives the entries joined, how many messages were done, the next entry's number and\n"
-             "the used slots.");
+             "into the slots; the pages of changed slots become 1 in `changed`. Keys are texts, or bytes with hashes\n"
+             "i32 and physical offsets i64. Stops before the message whose keys would pass `limit`. Gives the entries\n"
+             "joined, how many messages were done, the next entry's number and the used slots.");
+
+/* What `add_keys` writes to. */
+typedef struct {
+    int32_t *slots;
+    uint32_t slot_num;
+    unsigned char *changed;
+    long long page_bits, number, used;
+    unsigned char *entries;
+    Py_ssize_t size, room;
+} Entries;
+
+static int
+make_room(Entries *to, Py_ssize_t keys, Py_ssize_t messages)
+{
+    if (to->size + keys * 20 <= to->room)
+        return 0;
+    const Py_ssize_t room = (to->size + keys * 20) * 2 + 20 * messages;
+    unsigned char *larger = PyMem_Realloc(to->entries, (size_t)room);
+    if (larger == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    to->entries = larger;
+    to->room = room;
+    return 0;
+}
+
+static void
+add_entry(Entries *to, uint32_t hash, long long physical, long long seconds)
+{
+    const uint32_t slot = hash % to->slot_num;
+    const int32_t previous = to->slots[slot];
+    unsigned char *entry = to->entries + to->size;
+    put32(entry, hash);
+    put64(entry + 4, (uint64_t)physical);
+    put32(entry + 12, (uint32_t)seconds);
+    put32(entry + 16, (uint32_t)previous);
+    to->size += 20;
+    to->slots[slot] = (int32_t)to->number;
+    to->number++;
+    to->used += previous == 0;
+    to->changed[slot >> to->page_bits] = 1;
+}
+
+enum { AHEAD = 8 };
+
+/* Keys that are hashed: their slots lie all over a table that no cache holds, so they are asked for in advance. */
+static void
+add_hashed_keys(Entries *to, const unsigned char *at, Py_ssize_t count, long long seconds)
+{
+    for (Py_ssize_t index = 0; index < count; index++, at += HASHED_KEY) {
+        if (index + AHEAD < count)
+            __builtin_prefetch(&to->slots[get32(at + AHEAD * HASHED_KEY) % to->slot_num], 1);
+        add_entry(to, get32(at), (long long)((uint64_t)get32(at + 4) << 32 | get32(at + 8)), seconds);
+    }
+}
 
 static PyObject *
 add_keys(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
     (void)module;
-    if (count != 8 || !PyList_CheckExact(args[0]) || !PySet_Check(args[2])) {
-        PyErr_SetString(PyExc_TypeError, "add_keys takes a list, slots, a set and five numbers");
+    if (count != 8 || !PyList_CheckExact(args[0]) || !PyByteArray_CheckExact(args[2])) {
+        PyErr_SetString(PyExc_TypeError, "add_keys takes a list, slots, a bytearray and five numbers");
         return NULL;
     }
     long long numbers[5];
@@ -269,20 +167,18 @@ add_keys(PyObject *module, PyObject *const *args, Py_ssize_t count)
         if (numbers[index] == -1 && PyErr_Occurred())
             return NULL;
     }
-    long long number = numbers[1], used = numbers[4];
-    const long long page_bits = numbers[0], limit = numbers[2], begin = numbers[3];
+    const long long limit = numbers[2], begin = numbers[3];
     Py_buffer view;
     if (PyObject_GetBuffer(args[1], &view, PyBUF_WRITABLE | PyBUF_C_CONTIGUOUS) < 0)
         return NULL;
-    int32_t *slots = view.buf;
-    const uint32_t slot_num = (uint32_t)(view.len / (Py_ssize_t)sizeof *slots);
-    PyObject *messages = args[0], *changed = args[2], *result = NULL;
-    Py_ssize_t room = 0, size = 0, done = 0;
-    unsigned char *entries = NULL;
-    PyObject *hasher = NULL;
+    Entries to = {view.buf, (uint32_t)(view.len / (Py_ssize_t)sizeof(int32_t)),
+                  (unsigned char *)PyByteArray_AS_STRING(args[2]), numbers[0], numbers[1], numbers[4], NULL, 0, 0};
+    PyObject *messages = args[0], *result = NULL, *hasher = NULL;
+    Py_ssize_t done = 0;
     uint32_t topic_hash = 0;
-    if (slot_num == 0 || page_bits < 0 || page_bits > 31) {
-        PyErr_SetString(PyExc_ValueError, "no slots, or no page");
+    if (to.slot_num == 0 || to.page_bits < 0 || to.page_bits > 31 ||
+        (to.slot_num - 1) >> to.page_bits >= (size_t)PyByteArray_GET_SIZE(args[2])) {
+        PyErr_SetString(PyExc_ValueError, "no slots, or not as many pages");
         goto end;
     }
     for (; done < PyList_GET_SIZE(messages); done++) {
@@ -308,23 +204,27 @@ add_keys(PyObject *module, PyObject *const *args, Py_ssize_t count)
         long long seconds = stored_at < begin ? 0 : (stored_at - begin) / 1000;
         if (seconds > 0x7FFFFFFF)
             seconds = 0x7FFFFFFF;
-        PyObject *keys = PySequence_Fast(PyTuple_GET_ITEM(message, 3), "keys are a sequence");
+        PyObject *given = PyTuple_GET_ITEM(message, 3);
+        if (PyBytes_CheckExact(given)) {
+            const Py_ssize_t hashed = PyBytes_GET_SIZE(given) / HASHED_KEY;
+            if (to.number + hashed > limit)
+                break;
+            if (make_room(&to, hashed, PyList_GET_SIZE(messages)) < 0)
+                goto end;
+            add_hashed_keys(&to, (const unsigned char *)PyBytes_AS_STRING(given), hashed, seconds);
+            continue;
+        }
+        PyObject *keys = PySequence_Fast(given, "keys are a sequence");
         if (keys == NULL)
             goto end;
         const Py_ssize_t key_count = PySequence_Fast_GET_SIZE(keys);
-        if (number + key_count > limit) {
+        if (to.number + key_count > limit) {
             Py_DECREF(keys);
             break;
         }
-        if (size + key_count * 20 > room) {
-            room = (size + key_count * 20) * 2 + 20 * PyList_GET_SIZE(messages);
-            unsigned char *larger = PyMem_Realloc(entries, (size_t)room);
-            if (larger == NULL) {
-                Py_DECREF(keys);
-                PyErr_NoMemory();
-                goto end;
-            }
-            entries = larger;
+        if (make_room(&to, key_count, PyList_GET_SIZE(messages)) < 0) {
+            Py_DECREF(keys);
+            goto end;
         }
         for (Py_ssize_t index = 0; index < key_count; index++) {
             PyObject *key = PySequence_Fast_GET_ITEM(keys, index);
@@ -333,33 +233,13 @@ add_keys(PyObject *module, PyObject *const *args, Py_ssize_t count)
                 PyErr_SetString(PyExc_TypeError, "a key is a text");
                 goto end;
             }
-            uint32_t hash = java_hash(topic_hash, key);
-            if (hash >= 0x80000000u)
-                hash = (0u - hash) & 0x7FFFFFFFu;
-            const uint32_t slot = hash % slot_num;
-            const int32_t previous = slots[slot];
-            put32(entries + size, hash);
-            put64(entries + size + 4, (uint64_t)physical);
-            put32(entries + size + 12, (uint32_t)seconds);
-            put32(entries + size + 16, (uint32_t)previous);
-            size += 20;
-            slots[slot] = (int32_t)number;
-            number++;
-            if (previous == 0)
-                used++;
-            PyObject *page = PyLong_FromUnsignedLong(slot >> page_bits);
-            if (page == NULL || PySet_Add(changed, page) < 0) {
-                Py_XDECREF(page);
-                Py_DECREF(keys);
-                goto end;
-            }
-            Py_DECREF(page);
+            add_entry(&to, index_hash(rmq_java_hash(topic_hash, key)), physical, seconds);
         }
         Py_DECREF(keys);
     }
-    result = Py_BuildValue("y#nLL", entries == NULL ? "" : (const char *)entries, size, done, number, used);
+    result = Py_BuildValue("y#nLL", to.entries == NULL ? "" : (const char *)to.entries, to.size, done, to.number, to.used);
 end:
-    PyMem_Free(entries);
+    PyMem_Free(to.entries);
     PyBuffer_Release(&view);
     return result;
 }
@@ -458,12 +338,14 @@ keep_freed(PyObject *module, PyObject *size)
 
 static PyMethodDef functions[] = {
     {"read_ext", read_ext, METH_O, read_ext_doc},
-    {"pack_batch", (PyCFunction)(void (*)(void))pack_batch, METH_FASTCALL, pack_batch_doc},
     {"add_keys", (PyCFunction)(void (*)(void))add_keys, METH_FASTCALL, add_keys_doc},
     {"read_sends", (PyCFunction)(void (*)(void))rmq_read_sends, METH_FASTCALL, rmq_read_sends_doc},
     {"read_halves", (PyCFunction)(void (*)(void))rmq_read_halves, METH_FASTCALL, rmq_read_halves_doc},
     {"pack_sends", (PyCFunction)(void (*)(void))rmq_pack_sends, METH_FASTCALL, rmq_pack_sends_doc},
     {"send_answers", (PyCFunction)(void (*)(void))rmq_send_answers, METH_FASTCALL, rmq_send_answers_doc},
+    {"read_batches", (PyCFunction)(void (*)(void))rmq_read_batches, METH_FASTCALL, rmq_read_batches_doc},
+    {"pack_batches", (PyCFunction)(void (*)(void))rmq_pack_batches, METH_FASTCALL, rmq_pack_batches_doc},
+    {"batch_answers", (PyCFunction)(void (*)(void))rmq_batch_answers, METH_FASTCALL, rmq_batch_answers_doc},
     {"cut_frames", (PyCFunction)(void (*)(void))cut_frames, METH_FASTCALL, cut_frames_doc},
     {"append_units", (PyCFunction)(void (*)(void))rmq_append_units, METH_FASTCALL, rmq_append_units_doc},
     {"keep_freed", keep_freed, METH_O, keep_freed_doc},
@@ -479,7 +361,7 @@ PyMODINIT_FUNC
 PyInit__speed(void)
 {
     topic_hash_name = PyUnicode_InternFromString("_topic_hash");
-    if (topic_hash_name == NULL || rmq_sends_init() < 0)
+    if (topic_hash_name == NULL || rmq_sends_init() < 0 || rmq_batches_init() < 0)
         return NULL;
     PyObject *module = PyModule_Create(&definition);
     if (module != NULL && (rmq_crc_init(module) < 0 || rmq_syncs_init(module) < 0))

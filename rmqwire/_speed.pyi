@@ -2,22 +2,10 @@ from collections.abc import Sequence
 from typing import Any
 
 def read_ext(data: bytes, /) -> dict[str, str] | None: ...
-def pack_batch(
-    body: bytes,
-    template: bytes,
-    topic_field: bytes,
-    position: int,
-    queue_offset: int,
-    body_max: int,
-    record_max: int,
-    properties_max: int,
-    total_max: int,
-    /,
-) -> tuple[bytes, bytes, list[int], list[int], list[str | None], list[bytes | None]] | None: ...
 def add_keys(
     messages: list[Any],
     slots: Any,
-    changed: set[int],
+    changed: bytearray,
     page_bits: int,
     number: int,
     limit: int,
@@ -47,6 +35,36 @@ def pack_sends(
     /,
 ) -> tuple[bytes, bytes, int, int, int, int]: ...
 def send_answers(pieces: tuple[bytes, ...], code: int, puts: list[Any], first: int, places: bytes, /) -> bytes: ...
+def read_batches(
+    frames: list[tuple[int, bytes, bytes]], first: int, /
+) -> list[tuple[int, str, int, int, int, bytes]]: ...
+def pack_batches(
+    batches: list[tuple[int, str, int, int, int, bytes]],
+    first: int,
+    queues: list[Any],
+    touched: list[Any],
+    keyed: list[Any],
+    template: bytes,
+    topic_field: bytes,
+    timestamp: int,
+    position: int,
+    batch_max: int,
+    body_max: int,
+    record_max: int,
+    properties_max: int,
+    total_max: int,
+    /,
+) -> tuple[bytes, bytes, int, int]: ...
+def batch_answers(
+    pieces: tuple[bytes, ...],
+    host: bytes,
+    code: int,
+    batches: list[tuple[int, str, int, int, int, bytes]],
+    first: int,
+    count: int,
+    places: bytes,
+    /,
+) -> bytes: ...
 def append_units(
     touched: list[Any], dirty: dict[Any, None], awaited: tuple[Any, ...] | None, long_bytes: int, /
 ) -> tuple[list[tuple[Any, bytes]], list[Any]]: ...

@@ -15,11 +15,13 @@ __all__ = [
     "Syncs",
     "add_keys",
     "append_units",
+    "batch_answers",
     "crc32",
     "cut_frames",
     "keep_freed",
-    "pack_batch",
+    "pack_batches",
     "pack_sends",
+    "read_batches",
     "read_ext",
     "read_halves",
     "read_sends",
@@ -38,18 +40,17 @@ if TYPE_CHECKING:
     AppendUnits = Callable[
         [list[Any], dict[Any, None], tuple[Any, ...] | None, int], tuple[list[tuple[Any, bytes]], list[Any]]
     ]
-    PackedBatch = tuple[bytes, bytes, list[int], list[int], list[str | None], list[bytes | None]]
-    """Records, units, offsets, sizes, unique keys of the usual messages, properties of the others."""
+    Batch = tuple[int, str, int, int, int, bytes]
+    """Opaque, topic, queue id, sys flag, born timestamp (ms), body."""
 
-    PackBatch = Callable[[bytes, bytes, bytes, int, int, int, int, int, int], PackedBatch | None]
-    AddKeys = Callable[[list[Any], Any, set[int], int, int, int, int, int], tuple[bytes, int, int, int]]
+    PackBatches = Callable[
+        [list[Batch], int, list[Any], list[Any], list[Any], bytes, bytes, int, int, int, int, int, int, int],
+        tuple[bytes, bytes, int, int],
+    ]
+    AddKeys = Callable[[list[Any], Any, bytearray, int, int, int, int, int], tuple[bytes, int, int, int]]
 
 read_ext: Callable[[bytes], dict[str, str] | None] | None = None
 """Ext fields of a binary header; None for what is not plainly well-formed."""
-
-pack_batch: PackBatch | None = None
-"""(body, record template, topic field, position, queue offset, largest body, largest record, largest properties,
-largest sum of records) -> the batch as it is written; None for what is malformed or too large."""
 
 add_keys: AddKeys | None = None
 """(messages, slots, changed pages, bits of a page, next number, limit, begin time, used slots) -> (entries, messages
@@ -86,6 +87,18 @@ cut_frames: Callable[[bytes | memoryview, int, int], tuple[list[Frame], int]] | 
 """(bytes, largest frame length, place) -> (whole frames from there on, where the first begins that is not whole, or is
 not one)"""
 
+read_batches: Callable[[list[Frame], int], list[Batch]] | None = None
+"""(frames, first) -> the usual batches to one topic from there on; a run ends before the first frame that is none."""
+
+pack_batches: PackBatches | None = None
+"""(batches, first, queues by id, touched queues, keyed messages, record template, topic field, store time, position,
+largest batch, largest body, largest record, largest properties, room) -> (records, places, batches, messages); the
+places of a batch are how many messages i64, queue offset of the first i64, physical offset of each i64. Stages their
+units and hashed keys; stops before the first that is malformed, breaks a limit or has no queue."""
+
+batch_answers: Callable[[tuple[bytes, ...], bytes, int, list[Batch], int, int, bytes], bytes] | None = None
+"""(pieces of the header, host in hex, code, batches, first, how many, places) -> the answers as frames."""
+
 append_units: AppendUnits | None = None
 """(touched queues, dirty queues, mappings with awaited topics or None for all, bytes that are many) -> (queues of
 awaited topics with their new units, queues with many bytes of units in memory); makes visible what is staged."""
@@ -108,9 +121,11 @@ if os.environ.get("RMQD_PURE", "") in ("", "0"):
     except ImportError:  # not built: no compiler was there
         pass
     else:
-        read_ext, pack_batch, add_keys = _speed.read_ext, _speed.pack_batch, _speed.add_keys
+        read_ext, add_keys = _speed.read_ext, _speed.add_keys
         append_units, cut_frames, crc32 = _speed.append_units, _speed.cut_frames, _speed.crc32
         read_sends, read_halves = _speed.read_sends, _speed.read_halves
         pack_sends, send_answers = _speed.pack_sends, _speed.send_answers
+        read_batches, pack_batches = _speed.read_batches, _speed.pack_batches
+        batch_answers = _speed.batch_answers
         keep_freed = _speed.keep_freed
         Syncs = getattr(_speed, "Syncs", None)

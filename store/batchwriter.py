@@ -1,7 +1,8 @@
 """The write path of batches: many messages of one request, next to each other in one file of the log.
 
-What it is for: what is equal in a batch is done once for it; the compiled `speed.pack_batch` makes all records in one
-pass where it was built. What it must not do: write; `commit` does, with whatever else was staged.
+What it is for: what is equal in a batch is done once for it. `BatchRunWriter` has most of them done by the compiled
+part; this is the reference, and serves all others. What it must not do: write; `commit` does, with whatever else was
+staged.
 
 Source: `CommitLog.asyncPutMessages`, `MessageExtEncoder.encode(MessageExtBatch, ...)`, 5.3.4.
 """
@@ -13,7 +14,6 @@ from itertools import accumulate
 
 import msgspec
 
-from rmqwire import speed
 from rmqwire.checksum import crc32
 from rmqwire.errors import MalformedMessage
 from rmqwire.hashing import tags_code
@@ -156,13 +156,6 @@ class BatchWriter(GroupWriter):
             MalformedMessage: the body cannot be read, or holds nothing.
             As `stage`; none of them was assigned a place.
         """
-        if speed.pack_batch is not None:
-            staged = self._stage_packed(
-                speed.pack_batch, topic, queue_id, body, sys_flag, born_timestamp, born_host, reconsume_times
-            )
-            if staged is not None:
-                return staged
-        # The reference; also for what the compiled part leaves alone: bad bytes, broken limits, the end of a file.
         entries = split_batch(body)
         if not entries:
             raise MalformedMessage("the batch holds no message")
@@ -178,76 +171,6 @@ class BatchWriter(GroupWriter):
             born_host=born_host,
             reconsume_times=reconsume_times,
         )
-
-    def _stage_packed(
-        self,
-        pack_batch: speed.PackBatch,
-        topic: str,
-        queue_id: int,
-        body: bytes,
-        sys_flag: int,
-        born_timestamp: int,
-        born_host: bytes,
-        reconsume_times: int,
-    ) -> StagedBatch | None:
-        """Stage by the compiled part; None for what it leaves alone, with nothing changed."""
-        if self._not_writable is not None or sys_flag & SYS_FLAG_TRANSACTION_MASK:
-            return None
-        queue = self._by_key.get((topic, queue_id))
-        if queue is None:
-            queue = self._queue_for_put(topic, queue_id)
-        if queue.is_schedule:
-            return None
-        timestamp = self._group_timestamp or self._next_timestamp()
-        v4 = len(born_host) == 8
-        flags = sys_flag | self._sys_flag | (0 if v4 else SYS_FLAG_BORN_HOST_V6)
-        template = (self._pack_v4 if v4 else self._pack_v6)(
-            *(0, queue.magic, 0, queue_id, 0, 0, 0, flags, born_timestamp),
-            *(born_host, timestamp, self._store_host, reconsume_times, 0, 0),
-        )
-        position = self._position
-        packed = pack_batch(
-            body,
-            template,
-            queue.topic_field,
-            position,
-            queue.staged_next,
-            self._body_max,
-            self._record_max,
-            PROPERTIES_SIZE_MAX_BYTES,
-            min(self._record_max, self._file_end - position - BLANK_BYTES),
-        )
-        return None if packed is None else self._take_packed(queue, packed, position, timestamp)
-
-    def _take_packed(
-        self, queue: ConsumeQueue, packed: speed.PackedBatch, position: int, timestamp: int
-    ) -> StagedBatch:
-        records, units, offsets, sizes, unique_keys, others = packed
-        self._group_timestamp = timestamp
-        hasher, keyed = queue.hasher, self._keyed
-        count = len(offsets)
-        codes = [0] * count
-        for index, (offset, key) in enumerate(zip(offsets, unique_keys, strict=True)):
-            if key is not None:
-                keyed.append((hasher, offset, timestamp, (key,)))
-                continue
-            tags, keys = tags_and_keys(others[index] or b"")
-            if tags:
-                codes[index] = tags_code(tags)
-            if keys:
-                keyed.append((hasher, offset, timestamp, keys))
-        queue_offset = queue.staged_next
-        if any(codes):
-            self._take_units(queue, offsets, sizes, codes)
-        else:
-            queue.staged_next = queue_offset + count
-            if not queue.staged:
-                self._touched.append(queue)
-            queue.staged += units
-        self._parts.append(records)
-        self.put_count += count
-        self._position = position + len(records)
-        return StagedBatch(offsets, queue_offset, len(records), self._position, timestamp)
 
     def _take_units(self, queue: ConsumeQueue, offsets: list[int], sizes: list[int], tags_codes: Sequence[int]) -> int:
         """Stage the units of a batch; give the logical offset of the first."""

@@ -29,7 +29,7 @@ from .consumequeue import UNIT, ConsumeQueue, append_units
 from .dispatch import DeliveryTime, unit_tags_code
 from .errors import MessageTooLarge, NotWritable, PropertiesTooLarge, TopicTooLong, WriteFailed
 from .heldback import Arrived, HeldBack
-from .indexfile import KeyedMessage
+from .keyed import KeyedMessage
 from .keyindex import BUILD_AFTER, KeyIndex
 from .options import StoreOptions
 from .queuetable import TAIL_WRITE_BYTES, ConsumeQueues

@@ -19,17 +19,17 @@ from __future__ import annotations
 import struct
 import threading
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from rmqwire import speed
-from rmqwire.hashing import IndexKeyHasher
 
 from .commitlog import make_file
 from .errors import StoreDamaged
 from .fdpool import DescriptorPool, Reader
 from .files import SECTOR_BYTES, Files, clear_from, write_all
 from .indexslots import SLOT_BYTES, SLOTS_PER_PAGE_BITS, SlotTable, read_slots, to_big_endian
+from .keyed import KeyedMessage, hashes_of, key_count
 
 HEADER_BYTES = 40
 ENTRY_BYTES = 20
@@ -39,9 +39,6 @@ _SLOT = struct.Struct(">i")
 _ENTRIES_WRITE_BYTES = 1 << 16
 _READ_ENTRIES = 50_000
 _INT_MAX = 0x7FFFFFFF
-
-KeyedMessage = tuple[IndexKeyHasher, int, int, Sequence[str]]
-"""(hasher of its topic, physical offset, store time, keys)"""
 
 
 @dataclass(slots=True)
@@ -151,7 +148,7 @@ class IndexFile:
         seconds = 0 if begin <= 0 else min(max((store_timestamp - begin) // 1000, 0), _INT_MAX)
         self._memory[1].extend(_ENTRY.pack(key_hash, physical_offset, seconds, previous))
         slots[slot] = number
-        table.changed_pages.add(slot >> SLOTS_PER_PAGE_BITS)
+        table.changed_pages[slot >> SLOTS_PER_PAGE_BITS] = 1
         if number == 1:
             header.begin_physical_offset = physical_offset
             header.begin_timestamp = store_timestamp
@@ -187,22 +184,22 @@ class IndexFile:
         used = header.slot_count
         extend = self._memory[1].extend
         pack = _ENTRY.pack
-        changed = table.changed_pages.add
+        changed = table.changed_pages
         timestamp, seconds, physical_offset = -1, 0, header.end_physical_offset
         done = 0
-        for hasher, physical_offset, stored_at, keys in messages:
+        for message in messages:
+            _, physical_offset, stored_at, keys = message
             if stored_at != timestamp:
                 timestamp = stored_at
                 seconds = min(max((timestamp - begin) // 1000, 0), _INT_MAX)
-            if number + len(keys) > limit:
+            if number + key_count(keys) > limit:
                 break
-            for key in keys:
-                key_hash = hasher.index_hash(key)
+            for key_hash, offset in hashes_of(message):
                 slot = key_hash % slot_num
                 previous = slots[slot]
-                extend(pack(key_hash, physical_offset, seconds, previous))
+                extend(pack(key_hash, offset, seconds, previous))
                 slots[slot] = number
-                changed(slot >> SLOTS_PER_PAGE_BITS)
+                changed[slot >> SLOTS_PER_PAGE_BITS] = 1
                 if not previous:
                     used += 1
                 number += 1
@@ -235,11 +232,11 @@ class IndexFile:
     def _add_first(self, messages: list[KeyedMessage]) -> int:
         if not messages:
             return 0
-        hasher, physical_offset, timestamp, keys = messages[0]
-        if len(keys) > self._index_num - self.header.index_count:
+        _, _, timestamp, keys = messages[0]
+        if key_count(keys) > self._index_num - self.header.index_count:
             return 0
-        for key in keys:
-            self._add(hasher.index_hash(key), physical_offset, timestamp)
+        for key_hash, physical_offset in hashes_of(messages[0]):
+            self._add(key_hash, physical_offset, timestamp)
         return 1
 
     # -- writing -------------------------------------------------------------------------------------------------
@@ -377,7 +374,7 @@ class IndexFile:
                 if repaired is None:
                     return False
                 values[offset] = repaired
-                table.changed_pages.add((first + offset) >> SLOTS_PER_PAGE_BITS)
+                table.changed_pages[(first + offset) >> SLOTS_PER_PAGE_BITS] = 1
         return True
 
     def _follow(self, slot: int, number: int, count: int, reader: Reader) -> int | None:

@@ -30,23 +30,24 @@ def to_big_endian(slots: array[int]) -> bytes:
 
 
 class SlotTable:
-    """Slots by number; `values[slot] = n` has to be followed by `changed_pages.add(slot >> 10)`."""
+    """Slots by number; `values[slot] = n` has to be followed by `changed_pages[slot >> 10] = 1`."""
 
     __slots__ = ("changed_pages", "values")
 
     def __init__(self, slot_num: int) -> None:
         self.values: memoryview = memoryview(mmap.mmap(-1, slot_num * SLOT_BYTES)).cast("i")
-        self.changed_pages: set[int] = set()
+        self.changed_pages = bytearray(-(-slot_num // _PAGE_SLOTS))
+        """1 for each page that is changed."""
 
     def all_changed(self) -> None:
         """Everything has to be written."""
-        self.changed_pages = set(range(-(-len(self.values) // _PAGE_SLOTS)))
+        self.changed_pages = bytearray(b"\1" * len(self.changed_pages))
 
     def take_changed(self) -> list[tuple[int, array[int]]]:
         """Copies of the changed stretches, with the number of their first slot; they count as written then."""
         runs: list[tuple[int, array[int]]] = []
-        pages = sorted(self.changed_pages)
-        self.changed_pages = set()
+        pages = [page for page, changed in enumerate(self.changed_pages) if changed]
+        self.changed_pages = bytearray(len(self.changed_pages))
         index = 0
         while index < len(pages):
             last = index + 1

@@ -20,8 +20,9 @@ from rmqwire.hashing import IndexKeyHasher
 from .consumequeue import ConsumeQueue
 from .fdpool import DescriptorPool, HotReader, Reader, WaitingReader
 from .files import Files, remove_file
-from .indexfile import IndexFile, KeyedMessage
+from .indexfile import IndexFile
 from .indexlookup import IndexLookup
+from .keyed import KeyedMessage, hashes_of, without_first
 
 BUILD_AFTER = 512
 """Messages whose keys wait before they are added without being asked for."""
@@ -152,13 +153,13 @@ class KeyIndex:
         return file
 
     def _add_across(self, file: IndexFile) -> None:
-        """Add the first waiting message key by key, as its keys may end in the next file."""
-        hasher, physical_offset, timestamp, keys = self.pending[0]
-        for key in keys:
+        """Add keys of the first that waits until the file is full; the rest of it waits for the next file."""
+        message = self.pending[0]
+        for count, (key_hash, physical_offset) in enumerate(hashes_of(message)):
             if file.is_full:
-                file = self._next_file(file)
-                self.unsynced[file.path] = None
-            file.add(hasher.index_hash(key), physical_offset, timestamp)
+                self.pending[0] = without_first(message, count)
+                return
+            file.add(key_hash, physical_offset, message[2])
         del self.pending[0]
 
     def write_plan(self) -> Callable[[], None] | None:

@@ -17,6 +17,7 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
+from .batchruns import BatchRunWriter
 from .checkpoint import load_checkpoint, save_checkpoint
 from .checkpoints import CHECKPOINT_MANY_FILES
 from .commitlog import CommitLog
@@ -32,7 +33,6 @@ from .queuetable import ConsumeQueues
 from .reading import QueueReading, physical_memory_bytes
 from .recovery import Recovery, RecoveryReport
 from .retention import DiskState, Retention
-from .runwriter import RunWriter
 from .storereads import QueryResult, StoreReads
 from .syncjob import SyncJob
 from .truncation import Truncation
@@ -40,7 +40,7 @@ from .truncation import Truncation
 __all__ = ["MessageStore", "QueryResult", "RecoveryReport", "StagedPut", "StoreOptions"]
 
 
-class MessageStore(RunWriter, Truncation, StoreReads):
+class MessageStore(BatchRunWriter, Truncation, StoreReads):
     """One folder of messages.
 
     Args:

@@ -22,6 +22,7 @@ from rmqd.store.timerstore import TimerStore
 from rmqwire import speed
 from rmqwire.declare import Role
 
+from .batch_runs import BatchRuns
 from .clients import ConsumerRegistry, ProducerRegistry
 from .cold_admin import ColdDataHandlers
 from .cold_data import ColdData, ColdSettings
@@ -51,7 +52,6 @@ from .send import SendHandlers, SendSettings
 from .send_back import SendBackHandlers
 from .send_properties import PropertyRules
 from .send_replies import SendReplies
-from .send_runs import SendRuns
 from .slave_sync import slave_sync
 from .slow_groups import SlowGroups
 from .state_handlers import state_handlers
@@ -245,7 +245,7 @@ class BrokerParts:
         self.static_topics = StaticTopics(self, self._file("topicQueueMapping.json"), run_in_thread)
         if self.send_settings.is_slave:
             self.replication.sync = slave_sync(self)
-        self.send_runs: SendRuns | None = None
+        self.send_runs: BatchRuns | None = None
         """What serves usual sends, where it was built."""
         self.role_notices = RoleNotices()
         self.handlers = self._handlers(address)
@@ -337,7 +337,7 @@ class BrokerParts:
             self.transactions.opened,
         )
         if speed.read_sends is not None:
-            self.send_runs = SendRuns(sends, self.transactions, self._safe_runs)
+            self.send_runs = BatchRuns(sends, self.transactions, self._safe_runs)
         return [
             sends,
             *self.transactions.handlers,

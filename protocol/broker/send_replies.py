@@ -49,6 +49,9 @@ class SendReplies:
             f',"serializeTypeCurrentRPC":"JSON","version":{OUR_VERSION}}}',
         )
         self._pieces = tuple(piece.encode() for piece in pieces)
+        self._host = self._host_hex.encode()
+        begins = self._pieces[1].removesuffix(self._host)
+        self._batch_pieces = (self._pieces[0], begins, *self._pieces[2:4], *self._pieces[5:])
         begin, first_id, queue, offset, key, opaque, end = (piece.replace("%", "%%") for piece in pieces)
         self._one = f"{begin}%d{first_id}%016X{queue}%d{offset}%d{key[:-1]}%s{opaque[1:]}%d{end}"
         self._batch = f"{begin}%d{first_id[: -len(self._host_hex)]}%s{queue}%d{offset}%d{opaque}%d{end}"
@@ -84,6 +87,11 @@ class SendReplies:
         """Answer a batch: the ids joined by commas, the queue offset of the first."""
         ids = self._ids(len(physical_offsets)) % tuple(physical_offsets)
         return encode_frame(JSON, (self._batch % (code, ids, queue_id, queue_offset, opaque)).encode())
+
+    def stored_batches(self, code: int, batches: list[speed.Batch], count: int, places: bytes) -> bytes:
+        """Answer the first `count` batches of a run: `stored_batch` for each of them."""
+        assert speed.batch_answers is not None
+        return speed.batch_answers(self._batch_pieces, self._host, code, batches, 0, count, places)
 
     def _ids(self, count: int) -> str:
         ids = self._ids_of.get(count)

@@ -227,7 +227,7 @@ def test_slot_tables_are_written_and_read_back(changes: list[tuple[int, int]], s
         for slot, value in changes:
             if slot < slot_num:
                 table.values[slot] = expected[slot] = value
-                table.changed_pages.add(slot >> 10)
+                table.changed_pages[slot >> 10] = 1
         for first, values in table.take_changed():
             os.pwrite(fd, to_big_endian(values), 40 + first * 4)
         assert table.take_changed() == []

@@ -6,88 +6,18 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from rmqd.store.batchwriter import StagedBatch
 from rmqd.store.consumequeue import UNIT, ConsumeQueue, append_units
-from rmqd.store.errors import MessageIllegal
-from rmqd.store.messagestore import MessageStore
 from rmqwire import speed
-from rmqwire.errors import MalformedMessage
 from rmqwire.hashing import IndexKeyHasher
-from rmqwire.message import BatchEntry, encode_batch
-
-from .stores import BORN, opened
 
 BORN_V6 = b"\x20\x01" + bytes(14) + b"\0\0\x1f\x90"
 
-pytestmark = pytest.mark.skipif(speed.pack_batch is None, reason="the compiled part is not built")
+pytestmark = pytest.mark.skipif(speed.add_keys is None, reason="the compiled part is not built")
 
 KEYS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x01\x02"), min_size=1, max_size=40)
-PROPERTIES = st.one_of(
-    KEYS.map(lambda key: f"UNIQ_KEY\x01{key}\x02WAIT\x01true\x02".encode()),
-    KEYS.map(lambda key: f"UNIQ_KEY\x01{key}\x02WAIT\x01true".encode()),
-    KEYS.map(lambda key: f"UNIQ_KEY\x01{key}\x02".encode()),
-    KEYS.map(lambda key: f"UNIQ_KEY\x01{key}\x02KEYS\x01{key} b\x02TAGS\x01A\x02".encode()),
-    KEYS.map(lambda key: f"TAGS\x01{key}\x02UNIQ_KEY\x01{key}\x02".encode()),
-    st.binary(max_size=40),
-)
-ENTRIES = st.builds(BatchEntry, st.integers(-(2**31), 2**31 - 1), st.binary(max_size=300), PROPERTIES)
-FLIPS = st.lists(st.tuples(st.integers(0), st.integers(0, 255)), max_size=2)
-BATCHES = st.lists(st.tuples(st.lists(ENTRIES, min_size=1, max_size=9), FLIPS), min_size=1, max_size=4)
-Batches = list[tuple[list[BatchEntry], list[tuple[int, int]]]]
-
-
-def outcome(store: MessageStore, body: bytes, born_host: bytes) -> object:
-    """What staging a batch leaves in the store, or its error."""
-    try:
-        batch: StagedBatch = store.stage_client_batch(
-            "T", 0, body, sys_flag=0, born_timestamp=5, born_host=born_host, reconsume_times=2
-        )
-    except (MessageIllegal, MalformedMessage) as error:
-        assert store._group_timestamp == 0, "the next message takes its own time"
-        return str(error)
-    result = (
-        batch,
-        b"".join(store._parts),
-        [bytes(part) for _, piece in store._pieces for part in piece],
-        [bytes(queue.staged) for queue in store._touched],
-        [(offset, at, list(keys)) for _, offset, at, keys in store._keyed],
-    )
-    store._drop_group()
-    return result
-
-
-@settings(max_examples=150, deadline=None)
-@given(batches=BATCHES, v6=st.booleans())
-def test_batches(tmp_path_factory: pytest.TempPathFactory, batches: Batches, v6: bool) -> None:
-    with pytest.MonkeyPatch.context() as patch, opened(tmp_path_factory.mktemp("store")) as store:
-        compiled = speed.pack_batch
-        store._wall_clock_ms = lambda: 1_700_000_000_000
-        for entries, flips in batches:
-            body = bytearray(encode_batch(entries))
-            for at, value in flips:
-                body[at % len(body)] = value
-            patch.setattr(speed, "pack_batch", compiled)
-            fast = outcome(store, bytes(body), BORN_V6 if v6 else BORN)
-            patch.setattr(speed, "pack_batch", None)
-            assert fast == outcome(store, bytes(body), BORN_V6 if v6 else BORN)
-
-
-def test_a_batch_that_reaches_over_the_end_of_a_file(tmp_path: Path) -> None:
-    with opened(tmp_path) as store:
-        body = encode_batch([BatchEntry(n, b"y" * 900, b"UNIQ_KEY\x01k%d\x02" % n) for n in range(3)])
-        ends = [
-            store.stage_client_batch("T", 0, body, sys_flag=0, born_timestamp=1, born_host=BORN).end for _ in range(5)
-        ]
-        store.commit()
-        assert ends[1] < 8192 < ends[2], "the third one begins a file"
-        found = store.get_messages("T", 0, 0, 32)
-        assert found.count == 15
-        assert [len(store.query("T", f"k{n}", 32, 0, 1 << 60).records) for n in range(3)] == [5, 5, 5]
-
-
 KEYED = st.tuples(st.integers(0, 2**60), st.integers(0, 2**42), st.lists(KEYS, max_size=4))
 
 
@@ -97,10 +27,10 @@ def test_index_entries(messages: list[tuple[int, int, list[str]]], limit: int) -
     hashers = [IndexKeyHasher("T"), IndexKeyHasher("\u00fc\U0001f600")]
     keyed = [(hashers[place % 2], offset, time, keys) for place, (offset, time, keys) in enumerate(messages)]
     slots = memoryview(bytearray(4 * 17)).cast("i")
-    changed: set[int] = set()
+    changed = bytearray(5)
     entries, done, number, used = speed.add_keys(list(keyed), slots, changed, 2, 1, limit, 1000, 0)
 
-    expected, table, pages, next_number = b"", [0] * 17, set(), 1
+    expected, table, pages, next_number = b"", [0] * 17, bytearray(5), 1
     for hasher, offset, time, keys in keyed[:done]:
         for key in keys:
             key_hash = hasher.index_hash(key)
@@ -111,7 +41,7 @@ def test_index_entries(messages: list[tuple[int, int, list[str]]], limit: int) -
                 + table[slot].to_bytes(4, "big")
             )  # fmt: skip
             table[slot] = next_number
-            pages.add(slot >> 2)
+            pages[slot >> 2] = 1
             next_number += 1
     assert (entries, number, used) == (expected, next_number, sum(map(bool, table)))
     assert (list(slots), changed) == (table, pages)
@@ -120,21 +50,20 @@ def test_index_entries(messages: list[tuple[int, int, list[str]]], limit: int) -
 
 def test_wrong_arguments_are_refused() -> None:
     assert speed.add_keys is not None
-    assert speed.pack_batch is not None
     assert speed.read_ext is not None
     slots = memoryview(bytearray(16)).cast("i")
     with pytest.raises(TypeError):
         speed.read_ext("text")  # type: ignore[arg-type]
-    with pytest.raises(TypeError):
-        speed.pack_batch(b"", b"")  # type: ignore[call-arg]
-    with pytest.raises(ValueError, match="template"):
-        speed.pack_batch(b"", b"short", b"", 0, 0, 1, 1, 1, 1)
     hasher = IndexKeyHasher("T")
     for broken in ([1], [(1, 2, 3)], [(hasher, "x", 1, ())], [(hasher, 1, 1, [5])], [(1, 1, 1, ())]):
         with pytest.raises((TypeError, AttributeError)):
-            speed.add_keys(broken, slots, set(), 1, 1, 9, 0, 0)
+            speed.add_keys(broken, slots, bytearray(2), 1, 1, 9, 0, 0)
     with pytest.raises(ValueError, match="slots"):
-        speed.add_keys([], memoryview(bytearray()), set(), 1, 1, 9, 0, 0)
+        speed.add_keys([], memoryview(bytearray()), bytearray(2), 1, 1, 9, 0, 0)
+    with pytest.raises(ValueError, match="pages"):
+        speed.add_keys([], slots, bytearray(1), 1, 1, 9, 0, 0)
+    with pytest.raises(TypeError):
+        speed.add_keys([], slots, set(), 1, 1, 9, 0, 0)  # type: ignore[arg-type]
 
 
 GROUPS = st.lists(st.lists(st.tuples(st.integers(0, 5), st.integers(-(2**63), 2**63 - 1)), max_size=30), max_size=6)

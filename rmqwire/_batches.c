@@ -1,0 +1,611 @@
+/* Batches as the official producers send them, a read of them in one call: header, records, answer.
+ *
+ * The general path in Python (`SendHandlers`, `BatchWriter.stage_client_batch`, `SendReplies`) is the reference and serves
+ * everything that is not plainly usual: whatever these functions do not know they leave alone, and the tests hold both
+ * ways equal.
+ */
+
+#include "_records.h"
+#include "_requests.h"
+
+enum { SEND_BATCH_MESSAGE = 320 };
+enum { TOPIC_MAX = 127 };
+enum { B_OPAQUE, B_TOPIC, B_QUEUE, B_SYS_FLAG, B_BORN, B_BODY, B_COUNT };
+
+static PyObject *topic_hash_name;
+
+int
+rmq_batches_init(void)
+{
+    topic_hash_name = PyUnicode_InternFromString("_topic_hash");
+    return topic_hash_name == NULL ? -1 : 0;
+}
+
+/* -- reading a run of batches ------------------------------------------------------------------------------------- */
+
+/* Whether properties of a request are only such as nobody acts on: WAIT=true, a unique key. */
+static int
+is_harmless(const unsigned char *at, Py_ssize_t size)
+{
+    const unsigned char *end = at + size;
+    while (at < end) {
+        const unsigned char *stop = memchr(at, 2, (size_t)(end - at));
+        if (stop == NULL)
+            stop = end;
+        const unsigned char *middle = memchr(at, 1, (size_t)(stop - at));
+        if (middle == NULL)
+            return 0;
+        const Slice name = {at, middle - at}, value = {middle + 1, stop - middle - 1};
+        if (!(equals(name, "WAIT") && equals(value, "true")) && !(equals(name, "UNIQ_KEY") && rmq_is_plain(value)))
+            return 0;
+        at = stop + 1;
+    }
+    return 1;
+}
+
+/* What a batch is asked for with. */
+typedef struct {
+    Head head;
+    Letters letters;
+} Request;
+
+static int
+take_field(void *into, long long code, Slice key, Slice value, int form)
+{
+    return code == SEND_BATCH_MESSAGE && rmq_take_letter(&((Request *)into)->letters, key, value, form);
+}
+
+static int
+has_usual_properties(const Letters *letters)
+{
+    const Slice given = letters->fields[PROPERTIES];
+    unsigned char plain[PROPERTIES_MAX];
+    if (given.size < 0)
+        return 1;
+    if (!letters->properties_escaped)
+        return is_harmless(given.at, given.size);
+    if (given.size > PROPERTIES_MAX)
+        return 0;
+    const Py_ssize_t size = rmq_unescape(given, plain);
+    return size >= 0 && is_harmless(plain, size);
+}
+
+/* The batch as a tuple; NULL without an error when it is not usual. */
+static PyObject *
+one_batch(PyObject *frame, PyObject *topic)
+{
+    if (!PyTuple_CheckExact(frame) || PyTuple_GET_SIZE(frame) != 3)
+        return NULL;
+    PyObject *header = PyTuple_GET_ITEM(frame, 1), *body = PyTuple_GET_ITEM(frame, 2);
+    if (!PyBytes_CheckExact(header) || !PyBytes_CheckExact(body) || PyBytes_GET_SIZE(body) == 0)
+        return NULL;
+    const long serialization = PyLong_AsLong(PyTuple_GET_ITEM(frame, 0));
+    Request request;
+    rmq_no_letters(&request.letters);
+    if (!rmq_read_head(serialization, (const unsigned char *)PyBytes_AS_STRING(header), PyBytes_GET_SIZE(header),
+                       &request.head, take_field, &request))
+        return NULL;
+    const Slice *fields = request.letters.fields;
+    if (request.head.code != SEND_BATCH_MESSAGE || request.head.flag != 0 || fields[GROUP].size < 0 ||
+        fields[TOPIC].size < 0 || fields[DEFAULT_TOPIC].size < 0)
+        return NULL;
+    const long long queue_id = rmq_number(fields[QUEUE_ID], 0x7FFFFFFF), sys_flag = rmq_number(fields[SYS_FLAG], 0xFFFF);
+    const long long born = rmq_number(fields[BORN], 0x7FFFFFFFFFFFFFFF);
+    if (queue_id < 0 || sys_flag < 0 || (sys_flag & ~COMPRESSION_BITS) || born < 0 ||
+        rmq_number(fields[FLAG], 0x7FFFFFFF) < 0 || rmq_number(fields[DEFAULT_QUEUES], 0x7FFFFFFF) < 0)
+        return NULL;
+    if ((fields[RECONSUMED].size >= 0 && !equals(fields[RECONSUMED], "0")) ||
+        (fields[UNIT_MODE].size >= 0 && !equals(fields[UNIT_MODE], "false") && !equals(fields[UNIT_MODE], "true")) ||
+        (fields[MAX_RECONSUMES].size >= 0 && rmq_number(fields[MAX_RECONSUMES], 0x7FFFFFFF) < 0) ||
+        (fields[BATCH].size >= 0 && !equals(fields[BATCH], "false") && !equals(fields[BATCH], "true")))
+        return NULL;
+    if (fields[TOPIC].size > TOPIC_MAX || !has_usual_properties(&request.letters))
+        return NULL;
+    if (topic != NULL && (PyUnicode_GET_LENGTH(topic) != fields[TOPIC].size ||
+                          memcmp(PyUnicode_1BYTE_DATA(topic), fields[TOPIC].at, (size_t)fields[TOPIC].size) != 0))
+        return NULL;
+
+    PyObject *tuple = PyTuple_New(B_COUNT);
+    if (tuple == NULL)
+        return NULL;
+    PyTuple_SET_ITEM(tuple, B_OPAQUE, PyLong_FromLongLong(request.head.opaque));
+    PyTuple_SET_ITEM(tuple, B_TOPIC, topic != NULL ? Py_NewRef(topic)
+                                                   : PyUnicode_DecodeASCII((const char *)fields[TOPIC].at,
+                                                                           fields[TOPIC].size, NULL));
+    PyTuple_SET_ITEM(tuple, B_QUEUE, PyLong_FromLongLong(queue_id));
+    PyTuple_SET_ITEM(tuple, B_SYS_FLAG, PyLong_FromLongLong(sys_flag));
+    PyTuple_SET_ITEM(tuple, B_BORN, PyLong_FromLongLong(born));
+    PyTuple_SET_ITEM(tuple, B_BODY, Py_NewRef(body));
+    for (Py_ssize_t index = 0; index < B_COUNT; index++)
+        if (PyTuple_GET_ITEM(tuple, index) == NULL) {
+            Py_DECREF(tuple);
+            return NULL;
+        }
+    return tuple;
+}
+
+const char rmq_read_batches_doc[] =
+    "read_batches(frames: list, first: int) -> list[tuple]\n\n"
+    "Read the usual batches to one topic from frame `first` on, up to the first frame that is something else: `(opaque,\n"
+    "topic, queue id, sys flag, born timestamp, body)`. Usual: SEND_BATCH_MESSAGE, two-way, all its required fields in\n"
+    "their plain form, not consumed before, no properties but UNIQ_KEY and WAIT=true. The body is not looked at.";
+
+PyObject *
+rmq_read_batches(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    (void)module;
+    if (count != 2 || !PyList_CheckExact(args[0])) {
+        PyErr_SetString(PyExc_TypeError, "read_batches takes a list and a number");
+        return NULL;
+    }
+    const Py_ssize_t first = PyLong_AsSsize_t(args[1]);
+    if (first < 0) {
+        if (!PyErr_Occurred())
+            PyErr_SetString(PyExc_ValueError, "a negative place");
+        return NULL;
+    }
+    PyObject *batches = PyList_New(0), *topic = NULL;
+    if (batches == NULL)
+        return NULL;
+    for (Py_ssize_t index = first; index < PyList_GET_SIZE(args[0]); index++) {
+        PyObject *batch = one_batch(PyList_GET_ITEM(args[0], index), topic);
+        if (batch == NULL)
+            break;
+        if (topic == NULL)
+            topic = PyTuple_GET_ITEM(batch, B_TOPIC); /* the list keeps it */
+        const int failed = PyList_Append(batches, batch);
+        Py_DECREF(batch);
+        if (failed < 0)
+            break;
+    }
+    if (PyErr_Occurred()) {
+        Py_DECREF(batches);
+        return NULL;
+    }
+    return batches;
+}
+
+/* -- keys of their messages --------------------------------------------------------------------------------------- */
+
+/* Keys that were hashed, as `store/keyed.py` has them. */
+typedef struct {
+    unsigned char *at;
+    Py_ssize_t size, room;
+    long long last; /* physical offset of the last one */
+} Hashed;
+
+static int
+add_hashed(Hashed *hashed, uint32_t hash, long long position)
+{
+    if (hashed->size + HASHED_KEY > hashed->room) {
+        const Py_ssize_t room = hashed->room * 2 + 64 * HASHED_KEY;
+        unsigned char *larger = PyMem_Realloc(hashed->at, (size_t)room);
+        if (larger == NULL) {
+            PyErr_NoMemory();
+            return -1;
+        }
+        hashed->at = larger;
+        hashed->room = room;
+    }
+    put32(hashed->at + hashed->size, index_hash(hash));
+    put64(hashed->at + hashed->size + 4, (uint64_t)position);
+    hashed->size += HASHED_KEY;
+    hashed->last = position;
+    return 0;
+}
+
+/* `rmq_java_hash` of UTF-8, in which wrong bytes are replacement characters; -1 with an error. */
+static int
+hash_text(uint32_t *hash, Slice text)
+{
+    unsigned char all = 0;
+    for (Py_ssize_t index = 0; index < text.size; index++)
+        all |= text.at[index];
+    if (all < 0x80) {
+        *hash = hash_latin(*hash, text.at, text.size);
+        return 0;
+    }
+    PyObject *decoded = PyUnicode_DecodeUTF8((const char *)text.at, text.size, "replace");
+    if (decoded == NULL)
+        return -1;
+    *hash = rmq_java_hash(*hash, decoded);
+    Py_DECREF(decoded);
+    return 0;
+}
+
+static int
+hash_key(Hashed *hashed, uint32_t hash, Slice key, long long position)
+{
+    return hash_text(&hash, key) < 0 ? -1 : add_hashed(hashed, hash, position);
+}
+
+/* `tags_and_keys`: the code of the tags, and the keys hashed; -1 with an error. */
+static int
+read_keys(const unsigned char *at, Py_ssize_t size, uint32_t topic_hash, long long position, Hashed *hashed,
+          int32_t *tags_code)
+{
+    Slice unique = {NULL, 0}, keys = {NULL, 0}, tags = {NULL, 0};
+    for (const unsigned char *end = at + size; at < end;) {
+        const unsigned char *stop = memchr(at, 2, (size_t)(end - at));
+        if (stop == NULL)
+            stop = end;
+        const unsigned char *middle = memchr(at, 1, (size_t)(stop - at));
+        if (middle != NULL) { /* of one name the last counts; one without a value is none */
+            const Slice name = {at, middle - at}, value = {middle + 1, stop - middle - 1};
+            if (name.size == 4 && memcmp(name.at, "KEYS", 4) == 0)
+                keys = value;
+            else if (name.size == 4 && memcmp(name.at, "TAGS", 4) == 0)
+                tags = value;
+            else if (name.size == 8 && memcmp(name.at, "UNIQ_KEY", 8) == 0)
+                unique = value;
+        }
+        at = stop + 1;
+    }
+    *tags_code = 0;
+    if (unique.size > 0 && hash_key(hashed, topic_hash, unique, position) < 0)
+        return -1;
+    for (const unsigned char *next = keys.at, *end = keys.at + keys.size; next < end;) {
+        const unsigned char *stop = memchr(next, ' ', (size_t)(end - next));
+        const Slice one = {next, (stop == NULL ? end : stop) - next};
+        if (one.size > 0 && hash_key(hashed, topic_hash, one, position) < 0)
+            return -1;
+        next = one.at + one.size + 1;
+    }
+    if (tags.size > 0) {
+        uint32_t code = 0;
+        if (hash_text(&code, tags) < 0)
+            return -1;
+        *tags_code = (int32_t)code;
+        return hash_key(hashed, hash_latin(topic_hash, (const unsigned char *)"T#", 2), tags, position);
+    }
+    return 0;
+}
+
+static int
+add_keyed(PyObject *keyed, PyObject *hasher, const Hashed *hashed, PyObject *timestamp)
+{
+    PyObject *offset = PyLong_FromLongLong(hashed->last);
+    PyObject *keys = PyBytes_FromStringAndSize((const char *)hashed->at, hashed->size);
+    PyObject *entry = offset == NULL || keys == NULL ? NULL : PyTuple_Pack(4, hasher, offset, timestamp, keys);
+    const int failed = entry == NULL || PyList_Append(keyed, entry) < 0;
+    Py_XDECREF(offset);
+    Py_XDECREF(keys);
+    Py_XDECREF(entry);
+    return failed ? -1 : 0;
+}
+
+/* -- making their records ----------------------------------------------------------------------------------------- */
+
+enum { ENTRY_HEAD = 20, ENTRY_FIXED = 22, TEMPLATE_MAX = 128 };
+enum { PLACES_HEAD = 16, PLACE = 8 };
+
+typedef struct {
+    long long body_max, record_max, properties_max;
+    Py_ssize_t fixed;
+} Limits;
+
+/* The size of the records of a batch, and how many they are; -1 when it is malformed, or a limit is broken. */
+static long long
+measure(const unsigned char *at, Py_ssize_t size, const Limits *limits, Py_ssize_t *messages)
+{
+    const unsigned char *end = at + size;
+    long long total = 0;
+    Py_ssize_t count = 0;
+    while (at < end) {
+        if (end - at < ENTRY_FIXED)
+            return -1;
+        const long long body_size = (int32_t)get32(at + 16);
+        if (body_size < 0 || end - at - ENTRY_FIXED < body_size)
+            return -1;
+        const unsigned char *length = at + ENTRY_HEAD + body_size;
+        const long long properties_size = (int16_t)((uint16_t)length[0] << 8 | length[1]);
+        if (properties_size < 0 || end - length - 2 < properties_size)
+            return -1;
+        const long long record_size = limits->fixed + body_size + properties_size;
+        if (body_size > limits->body_max || properties_size > limits->properties_max || record_size > limits->record_max)
+            return -1;
+        at = length + 2 + properties_size;
+        total += record_size;
+        count++;
+    }
+    *messages = count;
+    return count == 0 || total > limits->record_max ? -1 : total;
+}
+
+/* What is done with a batch: its records are written, and its units and places. */
+typedef struct {
+    unsigned char template[TEMPLATE_MAX];
+    Py_ssize_t template_size;
+    Slice topic;
+    uint32_t topic_hash;
+    unsigned char *record, *place;
+    long long position;
+    Hashed hashed;
+} Packing;
+
+static int
+pack_one(Packing *packing, PyObject *body, Py_ssize_t messages, long long queue_offset, unsigned char *unit)
+{
+    const unsigned char *at = (const unsigned char *)PyBytes_AS_STRING(body);
+    const Py_ssize_t template_size = packing->template_size, topic_size = packing->topic.size;
+    unsigned char *record = packing->record, *place = packing->place;
+    long long position = packing->position;
+    put64(place, (uint64_t)messages);
+    put64(place + 8, (uint64_t)queue_offset);
+    place += PLACES_HEAD;
+    for (Py_ssize_t index = 0; index < messages; index++) {
+        const Py_ssize_t body_size = (Py_ssize_t)get32(at + 16);
+        const unsigned char *body_at = at + ENTRY_HEAD, *length = body_at + body_size;
+        const Py_ssize_t properties_size = (Py_ssize_t)((uint16_t)length[0] << 8 | length[1]);
+        const Py_ssize_t size = template_size + topic_size + 2 + body_size + properties_size;
+        int32_t tags_code;
+        if (read_keys(length + 2, properties_size, packing->topic_hash, position, &packing->hashed, &tags_code) < 0)
+            return -1;
+        memcpy(record, packing->template, (size_t)template_size);
+        put32(record + AT_SIZE, (uint32_t)size);
+        put32(record + AT_CRC, rmq_crc32(body_at, (size_t)body_size) & 0x7FFFFFFFu);
+        memcpy(record + AT_FLAG, at + 12, 4);
+        put64(record + AT_QUEUE_OFFSET, (uint64_t)(queue_offset + index));
+        put64(record + AT_POSITION, (uint64_t)position);
+        put32(record + template_size - 4, (uint32_t)body_size);
+        record += template_size;
+        memcpy(record, body_at, (size_t)body_size);
+        record += body_size;
+        memcpy(record, packing->topic.at, (size_t)topic_size);
+        record += topic_size;
+        memcpy(record, length, 2 + (size_t)properties_size);
+        record += 2 + properties_size;
+        put64(unit, (uint64_t)position);
+        put32(unit + 8, (uint32_t)size);
+        put64(unit + 12, (uint64_t)(int64_t)tags_code);
+        unit += UNIT;
+        put64(place, (uint64_t)position);
+        place += PLACE;
+        position += size;
+        at = length + 2 + properties_size;
+    }
+    packing->record = record;
+    packing->place = place;
+    packing->position = position;
+    return 0;
+}
+
+/* Stage the units of a batch in its queue, and make its records; -1 with an error. */
+static int
+stage_one(Packing *packing, PyObject *batch, PyObject *queue, PyObject *touched, const unsigned char *template,
+          Py_ssize_t messages)
+{
+    PyObject **staged = rmq_slot_of(queue, STAGED), **next = staged == NULL ? NULL : rmq_slot_of(queue, STAGED_NEXT);
+    if (next == NULL)
+        return -1;
+    if (!PyByteArray_CheckExact(*staged)) {
+        PyErr_SetString(PyExc_TypeError, "a queue has staged units in a bytearray");
+        return -1;
+    }
+    const long long queue_offset = PyLong_AsLongLong(*next);
+    const long long sys_flag = PyLong_AsLongLong(PyTuple_GET_ITEM(batch, B_SYS_FLAG));
+    const long long born = PyLong_AsLongLong(PyTuple_GET_ITEM(batch, B_BORN));
+    PyObject *after = PyErr_Occurred() ? NULL : PyLong_FromLongLong(queue_offset + messages);
+    if (after == NULL)
+        return -1;
+    memcpy(packing->template, template, (size_t)packing->template_size);
+    put32(packing->template + AT_QUEUE_ID, (uint32_t)PyLong_AsLongLong(PyTuple_GET_ITEM(batch, B_QUEUE)));
+    put32(packing->template + AT_SYS_FLAG, get32(template + AT_SYS_FLAG) | (uint32_t)sys_flag);
+    put64(packing->template + AT_BORN, (uint64_t)born);
+    int done = -1;
+    if (PyByteArray_GET_SIZE(*staged) > 0 || PyList_Append(touched, queue) == 0) {
+        unsigned char *unit = rmq_grow(*staged, messages * UNIT);
+        if (unit != NULL)
+            done = pack_one(packing, PyTuple_GET_ITEM(batch, B_BODY), messages, queue_offset, unit);
+    }
+    if (done == 0)
+        set_slot(next, after);
+    Py_DECREF(after);
+    return done;
+}
+
+const char rmq_pack_batches_doc[] =
+    "pack_batches(batches: list, first: int, queues: list, touched: list, keyed: list, template: bytes,\n"
+    "             topic_field: bytes, timestamp: int, position: int, batch_max: int, body_max: int, record_max: int,\n"
+    "             properties_max: int, total_max: int) -> tuple[bytes, bytes, int, int]\n\n"
+    "Make the records of batches to one topic, from `first` on, and stage their units in `queues` (by queue id; None for\n"
+    "one that is not open). Stops before the first one that is malformed, breaks a limit, has no queue there or no room.\n"
+    "The template is a record up to its body length, with all that is equal in the run. Gives the records joined, of\n"
+    "each batch how many messages it has i64, the queue offset of the first i64 and the physical offset of each i64, how\n"
+    "many batches were done, and how many messages.";
+
+PyObject *
+rmq_pack_batches(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    (void)module;
+    if (count != 14 || !PyList_CheckExact(args[0]) || !PyList_CheckExact(args[2]) || !PyList_CheckExact(args[3]) ||
+        !PyList_CheckExact(args[4]) || !PyBytes_CheckExact(args[5]) || !PyBytes_CheckExact(args[6])) {
+        PyErr_SetString(PyExc_TypeError, "pack_batches takes batches, a number, three lists, two bytes and seven numbers");
+        return NULL;
+    }
+    PyObject *batches = args[0], *queues = args[2], *touched = args[3], *keyed = args[4], *timestamp = args[7];
+    const Py_ssize_t first = PyLong_AsSsize_t(args[1]);
+    long long numbers[6];
+    for (int index = 0; index < 6; index++)
+        numbers[index] = PyLong_AsLongLong(args[8 + index]);
+    if (PyErr_Occurred())
+        return NULL;
+    const unsigned char *template = (const unsigned char *)PyBytes_AS_STRING(args[5]);
+    Packing packing;
+    packing.template_size = PyBytes_GET_SIZE(args[5]);
+    packing.topic.at = (const unsigned char *)PyBytes_AS_STRING(args[6]);
+    packing.topic.size = PyBytes_GET_SIZE(args[6]);
+    packing.position = numbers[0];
+    packing.topic_hash = 0;
+    memset(&packing.hashed, 0, sizeof packing.hashed);
+    if (first < 0 || packing.template_size < TEMPLATE_MIN || packing.template_size > TEMPLATE_MAX) {
+        PyErr_SetString(PyExc_ValueError, "a negative place, or a template of a wrong size");
+        return NULL;
+    }
+    const Limits limits = {numbers[2], numbers[3], numbers[4], packing.template_size + packing.topic.size + 2};
+    const long long batch_max = numbers[1], total_max = numbers[5];
+
+    const Py_ssize_t given = PyList_GET_SIZE(batches) > first ? PyList_GET_SIZE(batches) - first : 0;
+    Py_ssize_t *messages = PyMem_New(Py_ssize_t, given ? given : 1), done = 0, all_messages = 0;
+    PyObject *records = NULL, *places = NULL, *hasher = NULL;
+    if (messages == NULL)
+        return PyErr_NoMemory();
+    long long total = 0;
+    for (; done < given; done++) {
+        PyObject *batch = PyList_GET_ITEM(batches, first + done);
+        PyObject *body = PyTuple_CheckExact(batch) && PyTuple_GET_SIZE(batch) == B_COUNT ? PyTuple_GET_ITEM(batch, B_BODY) : NULL;
+        if (body == NULL || !PyBytes_CheckExact(body)) {
+            PyErr_SetString(PyExc_TypeError, "a batch is what read_batches gives");
+            goto failed;
+        }
+        const long long queue_id = PyLong_AsLongLong(PyTuple_GET_ITEM(batch, B_QUEUE));
+        if (PyErr_Occurred())
+            goto failed;
+        if (queue_id < 0 || queue_id >= PyList_GET_SIZE(queues) || PyList_GET_ITEM(queues, queue_id) == Py_None ||
+            PyBytes_GET_SIZE(body) > batch_max)
+            break;
+        const long long size =
+            measure((const unsigned char *)PyBytes_AS_STRING(body), PyBytes_GET_SIZE(body), &limits, &messages[done]);
+        if (size < 0 || total + size > total_max)
+            break;
+        total += size;
+        all_messages += messages[done];
+    }
+    records = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)total);
+    places = PyBytes_FromStringAndSize(NULL, done * PLACES_HEAD + all_messages * PLACE);
+    if (records == NULL || places == NULL)
+        goto failed;
+    packing.record = (unsigned char *)PyBytes_AS_STRING(records);
+    packing.place = (unsigned char *)PyBytes_AS_STRING(places);
+    for (Py_ssize_t index = 0; index < done; index++) {
+        PyObject *batch = PyList_GET_ITEM(batches, first + index);
+        PyObject *queue = PyList_GET_ITEM(queues, PyLong_AsSsize_t(PyTuple_GET_ITEM(batch, B_QUEUE)));
+        if (hasher == NULL) {
+            PyObject **slot = rmq_slot_of(queue, HASHER), *hash = slot == NULL ? NULL : PyObject_GetAttr(*slot, topic_hash_name);
+            if (hash == NULL)
+                goto failed;
+            hasher = Py_NewRef(*slot);
+            packing.topic_hash = (uint32_t)PyLong_AsUnsignedLongMask(hash);
+            Py_DECREF(hash);
+            if (PyErr_Occurred())
+                goto failed;
+        }
+        if (stage_one(&packing, batch, queue, touched, template, messages[index]) < 0)
+            goto failed;
+    }
+    if (packing.hashed.size > 0 && add_keyed(keyed, hasher, &packing.hashed, timestamp) < 0)
+        goto failed;
+    PyMem_Free(messages);
+    PyMem_Free(packing.hashed.at);
+    Py_XDECREF(hasher);
+    return Py_BuildValue("NNnn", records, places, done, all_messages);
+failed:
+    PyMem_Free(messages);
+    PyMem_Free(packing.hashed.at);
+    Py_XDECREF(hasher);
+    Py_XDECREF(records);
+    Py_XDECREF(places);
+    return NULL;
+}
+
+/* -- answering them ----------------------------------------------------------------------------------------------- */
+
+enum { PIECES = 6, ID = 16 };
+
+static uint64_t
+get64(const unsigned char *at)
+{
+    return (uint64_t)get32(at) << 32 | get32(at + 4);
+}
+
+static char *
+put_id(char *to, PyObject *host, uint64_t physical)
+{
+    to = put_bytes(to, host);
+    for (int shift = 60; shift >= 0; shift -= 4)
+        *to++ = "0123456789ABCDEF"[physical >> shift & 15];
+    return to;
+}
+
+const char rmq_batch_answers_doc[] =
+    "batch_answers(pieces: tuple[bytes, ...], host: bytes, code: int, batches: list, first: int, count: int,\n"
+    "              places: bytes) -> bytes\n\n"
+    "Write the answers to `count` batches from `first` on, as whole frames; places are what `pack_batches` gives. Between\n"
+    "the six pieces of a JSON header stand: code, ids of the messages with commas between, queue id, queue offset,\n"
+    "opaque. An id is the host in hex and the physical offset in 16 hex digits.";
+
+PyObject *
+rmq_batch_answers(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    (void)module;
+    if (count != 7 || !PyTuple_CheckExact(args[0]) || PyTuple_GET_SIZE(args[0]) != PIECES || !PyBytes_CheckExact(args[1]) ||
+        !PyList_CheckExact(args[3]) || !PyBytes_CheckExact(args[6])) {
+        PyErr_SetString(PyExc_TypeError, "batch_answers takes six pieces, a host, a code, batches, two numbers and places");
+        return NULL;
+    }
+    const long long code = PyLong_AsLongLong(args[2]);
+    const Py_ssize_t first = PyLong_AsSsize_t(args[4]), answers = PyLong_AsSsize_t(args[5]);
+    if (PyErr_Occurred())
+        return NULL;
+    if (first < 0 || answers < 0 || answers > PyList_GET_SIZE(args[3]) - first) {
+        PyErr_SetString(PyExc_ValueError, "more answers than batches");
+        return NULL;
+    }
+    PyObject *pieces[PIECES];
+    Py_ssize_t size = 8 + 4 * 20;
+    for (int index = 0; index < PIECES; index++) {
+        pieces[index] = PyTuple_GET_ITEM(args[0], index);
+        if (!PyBytes_CheckExact(pieces[index])) {
+            PyErr_SetString(PyExc_TypeError, "a piece is bytes");
+            return NULL;
+        }
+        size += PyBytes_GET_SIZE(pieces[index]);
+    }
+    const unsigned char *place = (const unsigned char *)PyBytes_AS_STRING(args[6]), *end = place + PyBytes_GET_SIZE(args[6]);
+    Py_ssize_t room = 0;
+    for (Py_ssize_t index = 0; index < answers; index++) {
+        PyObject *batch = PyList_GET_ITEM(args[3], first + index);
+        if (!PyTuple_CheckExact(batch) || PyTuple_GET_SIZE(batch) != B_COUNT) {
+            PyErr_SetString(PyExc_TypeError, "a batch is what read_batches gives");
+            return NULL;
+        }
+        if (end - place < PLACES_HEAD || get64(place) > (uint64_t)(end - place - PLACES_HEAD) / PLACE) {
+            PyErr_SetString(PyExc_ValueError, "fewer places than answers");
+            return NULL;
+        }
+        const Py_ssize_t messages = (Py_ssize_t)get64(place);
+        place += PLACES_HEAD + messages * PLACE;
+        room += size + messages * (PyBytes_GET_SIZE(args[1]) + ID + 1);
+    }
+    char *begin = PyMem_Malloc(room ? (size_t)room : 1), *to = begin;
+    if (begin == NULL)
+        return PyErr_NoMemory();
+    place = (const unsigned char *)PyBytes_AS_STRING(args[6]);
+    for (Py_ssize_t index = 0; index < answers; index++) {
+        PyObject *batch = PyList_GET_ITEM(args[3], first + index);
+        const Py_ssize_t messages = (Py_ssize_t)get64(place);
+        const uint64_t queue_offset = get64(place + 8);
+        place += PLACES_HEAD;
+        char *frame = to;
+        to = put_bytes(to + 8, pieces[0]);
+        to = rmq_put_number(to, code);
+        to = put_bytes(to, pieces[1]);
+        for (Py_ssize_t message = 0; message < messages; message++, place += PLACE) {
+            if (message > 0)
+                *to++ = ',';
+            to = put_id(to, args[1], get64(place));
+        }
+        to = put_bytes(to, pieces[2]);
+        to = rmq_put_number(to, PyLong_AsLongLong(PyTuple_GET_ITEM(batch, B_QUEUE)));
+        to = put_bytes(to, pieces[3]);
+        to = rmq_put_number(to, (long long)queue_offset);
+        to = put_bytes(to, pieces[4]);
+        to = rmq_put_number(to, PyLong_AsLongLong(PyTuple_GET_ITEM(batch, B_OPAQUE)));
+        to = put_bytes(to, pieces[5]);
+        put32((unsigned char *)frame, (uint32_t)(to - frame - 4));
+        put32((unsigned char *)frame + 4, (uint32_t)(to - frame - 8)); /* the serialization byte of JSON is 0 */
+    }
+    PyObject *out = PyErr_Occurred() ? NULL : PyBytes_FromStringAndSize(begin, to - begin);
+    PyMem_Free(begin);
+    return out;
+}

@@ -1,0 +1,70 @@
+/* What the compiled parts know of records and of queues: where numbers lie in a record, and the slots of a queue. */
+
+#ifndef RMQWIRE_RECORDS_H
+#define RMQWIRE_RECORDS_H
+
+#include "_speed.h"
+
+/* Bytes of a queue unit, and of a record up to its body length, at least. */
+enum { UNIT = 20, TEMPLATE_MIN = 88 };
+enum { AT_SIZE = 0, AT_MAGIC = 4, AT_CRC = 8, AT_QUEUE_ID = 12, AT_FLAG = 16, AT_QUEUE_OFFSET = 20, AT_POSITION = 28, AT_SYS_FLAG = 36,
+       AT_BORN = 40 };
+
+/* -- queues, of `_sends.c` ---------------------------------------------------------------------------------------- */
+
+/* The attributes of a queue that are looked at for each message. */
+enum { HASHER, STAGED, STAGED_NEXT, MEMORY, MAX_OFFSET, SLOT_COUNT };
+
+/* Where a queue has an attribute; NULL with an error when it has none. The queue keeps what is there. */
+PyObject **rmq_slot_of(PyObject *queue, int which);
+
+static inline void
+set_slot(PyObject **slot, PyObject *value)
+{
+    PyObject *before = *slot;
+    *slot = Py_NewRef(value);
+    Py_DECREF(before);
+}
+
+/* Make an array longer; the place of what comes, or NULL with an error. It doubles, as units come one by one. */
+unsigned char *rmq_grow(PyObject *array, Py_ssize_t added);
+
+/* -- keys --------------------------------------------------------------------------------------------------------- */
+
+/* Bytes of a key that is hashed: hash i32, physical offset i64; `store/keyed.py`. */
+enum { HASHED_KEY = 12 };
+
+/* `String.hashCode` of what `hash` is the hash of, followed by Latin-1 characters; four a step, as each waits for the
+ * product of the one before. */
+static inline uint32_t
+hash_latin(uint32_t hash, const unsigned char *at, Py_ssize_t size)
+{
+    for (; size >= 4; at += 4, size -= 4)
+        hash = hash * 923521u + at[0] * 29791u + at[1] * 961u + at[2] * 31u + at[3];
+    for (; size > 0; at++, size--)
+        hash = hash * 31 + *at;
+    return hash;
+}
+
+/* The same with any text; of `_speed.c`. */
+uint32_t rmq_java_hash(uint32_t hash, PyObject *text);
+
+/* `IndexFile.indexKeyHashMethod` of a `String.hashCode`. */
+static inline uint32_t
+index_hash(uint32_t hash)
+{
+    return hash >= 0x80000000u ? (0u - hash) & 0x7FFFFFFFu : hash;
+}
+
+/* -- answers, of `_sends.c` --------------------------------------------------------------------------------------- */
+
+char *rmq_put_number(char *to, long long value);
+
+static inline char *
+put_bytes(char *to, PyObject *bytes)
+{
+    memcpy(to, PyBytes_AS_STRING(bytes), (size_t)PyBytes_GET_SIZE(bytes));
+    return to + PyBytes_GET_SIZE(bytes);
+}
+
+#endif
