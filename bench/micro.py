@@ -42,6 +42,7 @@ REPEAT_S = 0.08
 TOPIC = "BenchMicro"
 VARIANTS = 64
 PER_READ = 64
+BATCHES_PER_READ = 8
 BATCH = 32
 BODY = b"a" * 128
 HOST = encode_host("127.0.0.1", 10911)
@@ -165,6 +166,9 @@ def operations(bed: Bed) -> dict[str, tuple[int, Call]]:
     json_frames, binary_frames = frames_of(one_read), frames_of(_reads(ROCKETMQ)[0])
     singles = itertools.cycle([_send_frame(JSON, 1, number) for number in range(4096)])
     batches = itertools.cycle([_batch_frame(number) for number in range(VARIANTS)])
+    several = itertools.cycle(
+        [b"".join(_batch_frame(number) for number in range(BATCHES_PER_READ)) for _ in range(VARIANTS // 4)]
+    )
     batch_body = frames_of(_batch_frame(1))[0][2]
     pull_frame = _pull_frame(1)
     pull = frames_of(pull_frame)[0]
@@ -201,6 +205,7 @@ def operations(bed: Bed) -> dict[str, tuple[int, Call]]:
         "turn: 64 sends, binary": (PER_READ, lambda: bed.serve(next(binary_reads))),
         "turn: 1 send, JSON": (1, lambda: bed.serve(next(singles))),
         "turn: batch of 32, per message": (BATCH, lambda: bed.serve(next(batches))),
+        "turn: 8 batches of 32, per message": (BATCH * BATCHES_PER_READ, lambda: bed.serve(next(several))),
         "turn: pull of 32, per message": (BATCH, lambda: bed.serve(pull_frame)),
     }
 
