@@ -11,12 +11,7 @@ typedef struct {
 } Slice;
 
 enum { SYS_FLAG_PREPARED = 4, SYS_FLAG_COMMIT = 8, SYS_FLAG_ROLLBACK = 12 };
-enum { COMPRESSION_BITS = 0x701 };
 enum { PROPERTIES_MAX = 32767 };
-
-/* The fields of SEND_MESSAGE_V2 and SEND_BATCH_MESSAGE by their letters. */
-enum { GROUP, TOPIC, DEFAULT_TOPIC, DEFAULT_QUEUES, QUEUE_ID, SYS_FLAG, BORN, FLAG, PROPERTIES, RECONSUMED, UNIT_MODE,
-       MAX_RECONSUMES, BATCH, BROKER, LETTERS };
 
 /* -- text, of `_heads.c` ------------------------------------------------------------------------------------------ */
 
@@ -47,10 +42,9 @@ typedef struct {
  * brokers, not in the form in which the official clients write it, or with a field that is not taken. */
 int rmq_read_head(long serialization, const unsigned char *data, Py_ssize_t size, Head *head, TakeField take, void *into);
 
-/* The fields of SEND_MESSAGE_V2 and of requests like it by their letters, of `_reading.c`. */
-enum { LETTERS = 14 };
+/* The fields of SEND_MESSAGE_V2 and SEND_BATCH_MESSAGE by their letters, of `_reading.c`. */
 enum { GROUP, TOPIC, DEFAULT_TOPIC, DEFAULT_QUEUES, QUEUE_ID, SYS_FLAG, BORN, FLAG, PROPERTIES, RECONSUMED, UNIT_MODE,
-       MAX_RECONSUMES, BATCH, BROKER };
+       MAX_RECONSUMES, BATCH, BROKER, LETTERS };
 enum { COMPRESSION_BITS = 0x701 };
 
 typedef struct {
@@ -81,9 +75,6 @@ int rmq_read_properties(const unsigned char *at, Py_ssize_t size, int stored, Kn
 int32_t rmq_tags_code(Slice tags);
 /* (unique key, key, ...), behind them "T#tags"; NULL with an error. */
 PyObject *rmq_keys_of(const Known *known);
-
-/* Write out `\u0001` and `\u0002`; the size, or -1 for any other escape. Of `_reading.c`. */
-Py_ssize_t rmq_unescape(Slice text, unsigned char *out);
 
 /* -- tuples ------------------------------------------------------------------------------------------------------- */
 
