@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 EXIT_CONF = 2
 EXIT_START = 1
+START_ENDS_S = 5.0
+"""A start that is under way when the process is asked to end is given up after that."""
 SETTLE_S = 1.0
 """Time from a start to the collection of what it left: whoever waited for the start is served first."""
 
@@ -266,48 +268,71 @@ def _run(start: Callable[[End], Awaitable[list[Stop]]]) -> None:
     """Start services, run the reactor, stop them in order when it is asked to end."""
     from twisted.internet import reactor
 
-    stops: list[Stop] = []
-    starting: list[Deferred[None]] = []
-    failed: list[tuple[str, int]] = []
+    life = _Life(reactor, start)
+    reactor.callWhenRunning(life.begin)
+    reactor.addSystemEventTrigger("before", "shutdown", lambda: Deferred.fromCoroutine(life.end()))
+    reactor.run()
+    if life.failed:
+        _die(*life.failed[0])
 
-    def end_now(why: str | None) -> None:
-        if why is not None:
-            failed.append((why, EXIT_START))
-        if reactor.running:
-            reactor.stop()
 
-    async def begin() -> None:
+class _Life:
+    """Services from their start to their end.
+
+    Attributes:
+        failed: Why they could not start, run or stop, each with the exit code.
+    """
+
+    def __init__(self, reactor: Any, start: Callable[[End], Awaitable[list[Stop]]]) -> None:
+        self._reactor = reactor
+        self._start = start
+        self._starting: Deferred[None] | None = None
+        self._stops: list[Stop] = []
+        self._ending = False
+        self.failed: list[tuple[str, int]] = []
+
+    def begin(self) -> None:
+        """Start."""
+        self._starting = Deferred.fromCoroutine(self._begin())
+
+    async def _begin(self) -> None:
         try:
-            stops.extend(await start(end_now))
-            reactor.callLater(SETTLE_S, _settle_memory)
+            self._stops = await self._start(self.end_now)
+            self._reactor.callLater(SETTLE_S, _settle_memory)
         except Exception as cause:
-            failed.append(_why_not_started(cause))
-            with suppress(ReactorNotRunning):  # a signal came first
-                reactor.stop()
+            if self._ending:
+                _log.info("the start was given up: {cause}", cause=cause)
+                return
+            self.failed.append(_why_not_started(cause))
+            self._stop_reactor()
 
-    async def end() -> None:
-        # Asked to end while starting: nothing half started can be stopped in order, and no start waits for long.
-        for begun in starting:
-            await begun
-        for stop in stops:
+    def end_now(self, why: str | None) -> None:
+        """End everything: with None in order, with a reason as a failure."""
+        if self._ending:  # what ends now was asked to
+            return
+        if why is not None:
+            self.failed.append((why, EXIT_START))
+        self._stop_reactor()
+
+    def _stop_reactor(self) -> None:
+        with suppress(ReactorNotRunning):  # a signal came first
+            self._reactor.stop()
+
+    async def end(self) -> None:
+        """Stop what has started."""
+        self._ending = True
+        # Asked to end while starting: what has started in full can be stopped in order, so that gets some time.
+        if self._starting is not None:
+            given_up = self._reactor.callLater(START_ENDS_S, self._starting.cancel)
+            await self._starting
+            if given_up.active():
+                given_up.cancel()
+        for stop in self._stops:
             try:
                 await stop()
             except Exception as cause:
                 _log.failure("stop failed")
-                failed.append((f"stop failed: {type(cause).__name__}: {cause}", EXIT_START))
-
-    def when_running() -> None:
-        starting.append(Deferred.fromCoroutine(begin()))
-
-    reactor.callWhenRunning(when_running)
-    reactor.addSystemEventTrigger(
-        "before",
-        "shutdown",
-        lambda: Deferred.fromCoroutine(end()),
-    )
-    reactor.run()
-    if failed:
-        _die(*failed[0])
+                self.failed.append((f"stop failed: {type(cause).__name__}: {cause}", EXIT_START))
 
 
 def _why_not_started(cause: Exception) -> tuple[str, int]:

@@ -53,7 +53,8 @@ class RemotingConnection(Protocol):
         peer: `ip:port` of the other side.
         born_host: The same packed as records store it: ip 4 or 16 bytes, port i32.
         last_heard: `clock.seconds()` of the last bytes in either direction.
-        read_bytes: What the last read brought.
+        request_bytes: Of the requests that the last read completed.
+        expects_more: Whether a request has come in part.
         on_lost: Called once with this connection when it is gone.
     """
 
@@ -77,7 +78,8 @@ class RemotingConnection(Protocol):
         self.peer_host: tuple[str, int] = ("0.0.0.0", 0)  # noqa: S104  a placeholder until connected, never bound
         self.born_host = b"\0" * 8
         self.last_heard = 0.0
-        self.read_bytes = 0
+        self.request_bytes = 0
+        self.expects_more = False
         self.connected_now = False
         self._closing = False
         self.on_lost: list[Callable[[RemotingConnection], None]] = []
@@ -103,8 +105,8 @@ class RemotingConnection(Protocol):
     def dataReceived(self, data: bytes | memoryview) -> None:
         """Serve what one read brought; close the connection when it is not the remoting protocol."""
         self.last_heard = self._clock.seconds()
-        self.read_bytes = len(data)
         frames = self._reader.receive(data)
+        self.request_bytes, self.expects_more = self._reader.completed_bytes, self._reader.waits
         error = self._reader.error
         if frames:
             try:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred, FirstError, gatherResults
+from twisted.internet.defer import CancelledError, Deferred, FirstError, gatherResults
 from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.protocol import ProcessProtocol
 
@@ -92,7 +92,7 @@ class Siblings:
         """Start brokers by their names; give the line that each says when it serves.
 
         Raises:
-            NotStarted: One has ended instead, for the reason it said; the others are stopped.
+            NotStarted: One has ended instead, for the reason it said; the others are stopped, as when it is cancelled.
         """
         for name, words in command_lines.items():
             sibling = _Sibling(name, self._ended)
@@ -104,6 +104,9 @@ class Siblings:
         except FirstError as first:
             await self.stop()
             first.subFailure.raiseException()
+            raise
+        except CancelledError:
+            await self.stop()
             raise
 
     async def stop(self) -> None:

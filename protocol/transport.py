@@ -2,8 +2,9 @@
 
 What it is for: Twisted's own transports keep every write for the next turn of the reactor, which costs two changes of
 the poll set and one more turn for each answer. Here the rest alone, when the socket is full, takes that way. And they
-read 64 KiB at most, into new memory each time; here all connections read into the same, which is larger. What it must
-not do: keep bytes for a connection that it was not written to.
+read 64 KiB at most, into new memory each time; here all connections read into the same, and more while a large message
+is on its way. What it must not do: keep bytes for a connection that it was not written to, or read many requests at
+once from a peer that does not read their answers.
 """
 
 from __future__ import annotations
@@ -15,17 +16,21 @@ from twisted.internet import main, tcp
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IListeningPort
 
-READ_SIZE_MAX_BYTES = 256 * 1024
-"""Of one read. What it brings is served before others have their turn, and fits a processor's own cache."""
+READ_BYTES = 64 * 1024
+"""Of one read. All that it brings is answered before a peer that does not read is noticed."""
+LARGE_READ_BYTES = 256 * 1024
+"""Of one read while a request has come in part. It is served before others have their turn, and fits a processor's own
+cache."""
 
-_read_buffer = memoryview(bytearray(READ_SIZE_MAX_BYTES))
+_large = memoryview(bytearray(LARGE_READ_BYTES))
+_usual = _large[:READ_BYTES]
 
 
 class PromptServer(tcp.Server):
     """An accepted connection.
 
     A protocol with a true `takes_views` is given each read as a memoryview, which holds until its `dataReceived`
-    returns; any other has bytes.
+    returns, and tells by `expects_more` whether much is to come; any other has bytes.
     """
 
     prompt = True
@@ -35,16 +40,24 @@ class PromptServer(tcp.Server):
         """Read once, and serve it; give the error that ends the connection."""
         if not getattr(self.protocol, "takes_views", False):
             return super().doRead()
+        buffer = _large if self.protocol.expects_more else _usual  # type: ignore[attr-defined]
         try:
-            size = self.socket.recv_into(_read_buffer)
+            size = self.socket.recv_into(buffer)
         except BlockingIOError:
             return None
         except OSError:
             return main.CONNECTION_LOST
         if not size:
             return main.CONNECTION_DONE
-        self.protocol.dataReceived(_read_buffer[:size])  # type: ignore[arg-type]
+        self.protocol.dataReceived(buffer[:size])  # type: ignore[arg-type]
         return None
+
+    def connectionLost(self, reason: Any) -> None:
+        """Drop what was not sent: whoever still knows the connection must not keep it."""
+        self.dataBuffer = b""
+        self._tempDataBuffer.clear()
+        self._tempDataLen = self.offset = 0
+        super().connectionLost(reason)
 
     def write(self, data: bytes) -> None:
         """Write now if nothing waits to be written, and whatever the socket does not take later."""

@@ -31,7 +31,7 @@ _SAME_TURN_S = 0.0001
 _STAGED_MAX = 2048
 """Requests that wait for one commit at most."""
 _READ_MAX_BYTES = 4 * 1024 * 1024
-"""Of the reads that wait for one commit at most: until then all that they brought is in memory, and its records too."""
+"""Of the requests that wait for one commit at most: until then all of them are in memory, and their records too."""
 
 
 class WriteBarrier(Protocol):
@@ -81,7 +81,7 @@ class Turn:
         self._bytes = 0
         self._ends_later = False
         self._crowded = False
-        self._last: RemotingConnection | None = None
+        self._last = 0  # which connection, not itself: it may be gone, with all that it did not send
         self._last_at = -1.0
 
     def add(
@@ -110,8 +110,8 @@ class Turn:
             if self._ends_later:
                 return
             now = connection.last_heard
-            crowded = self._crowded or (connection is not self._last and now - self._last_at < _SAME_TURN_S)
-            self._last, self._last_at = connection, now
+            crowded = self._crowded or (id(connection) != self._last and now - self._last_at < _SAME_TURN_S)
+            self._last, self._last_at = id(connection), now
             if crowded:
                 self._ends_later = True
                 self._later(0, self._end)
@@ -119,7 +119,7 @@ class Turn:
         self._commit()
 
     def _has_room(self, connection: RemotingConnection) -> bool:
-        self._bytes += connection.read_bytes
+        self._bytes += connection.request_bytes
         return self._bytes < _READ_MAX_BYTES
 
     def _end(self) -> None:

@@ -34,13 +34,17 @@ class FrameReader:
     is over the limit.
     """
 
-    __slots__ = ("_body_at", "_max", "_need", "_rest", "error")
+    __slots__ = ("_body_at", "_max", "_need", "_rest", "completed_bytes", "error", "waits")
 
     def __init__(self, frame_size_max_bytes: int = FRAME_SIZE_MAX_BYTES) -> None:
         self._rest = bytearray()  # of the frame that waits for more
         self._need = 0  # what it will have; 0 until both words are there
         self._body_at = 0
         self._max = frame_size_max_bytes
+        self.completed_bytes = 0
+        """Of the frames that the last read completed, with what came of them before."""
+        self.waits = False
+        """Whether a frame has come in part."""
         self.error: WireError | None = None
         """Set when the stream cannot be read on; the connection has to be closed after what came before is answered."""
 
@@ -55,11 +59,14 @@ class FrameReader:
         if self.error is not None:
             return []
         frames: list[Frame] = []
-        position, end = 0, len(data)
+        begin, end = 0, len(data)
+        self.completed_bytes = 0
         if self._rest:
-            position = self._complete(data, frames)
-            if position == end:
+            begin = self._complete(data, frames)
+            if begin == end:
+                self.waits = bool(self._rest)
                 return frames
+        position = begin
         if speed.cut_frames is not None:
             found, position = speed.cut_frames(data, self._max, position)
             frames = frames + found if frames else found
@@ -72,7 +79,9 @@ class FrameReader:
                     break
                 frames.append((word >> 24, bytes(data[position + 8 : body_at]), bytes(data[body_at:stop])))
                 position = stop
-        if position < end:
+        self.completed_bytes += position - begin
+        self.waits = position < end
+        if self.waits:
             self._rest += data[position : position + 8]
             if self._look():
                 self._rest += data[position + 8 :]
@@ -116,6 +125,7 @@ class FrameReader:
         # A large body is put together at once: it is copied from where its parts are.
         body = b"".join((memoryview(rest)[self._body_at :], memoryview(data)[position:stop]))
         frames.append((rest[4], bytes(rest[8 : self._body_at]), body))
+        self.completed_bytes = self._need
         self._rest = bytearray()
         self._need = 0
         return stop

@@ -26,7 +26,7 @@ _HALF_FIELD = topic_field(TRANS_HALF_TOPIC)[0]
 
 
 def take_halves(store: MessageStore, requests: list[speed.Put], places: list[int], born_host: bytes) -> None:
-    """Make puts of the ends among requests, and drop all from the first one on that is not usual.
+    """Make puts of the ends among requests, and drop all from the first one on that is not usual or too far away.
 
     Args:
         store: Where half messages are.
@@ -35,11 +35,25 @@ def take_halves(store: MessageStore, requests: list[speed.Put], places: list[int
         born_host: Of the connection that ends them: the handlers see to those that came by another one.
     """
     assert speed.read_halves is not None
-    data, begin = b"", min(places)
-    size = max(places) - begin + _LAST_BYTES
-    if size <= SPAN_MAX_BYTES:
+    near, begin, size = _near(places, store.log.min_offset)
+    data = b""
+    if near:
         try:
             data = store.read_log(begin, size)
         except (ColdRead, StoreError):  # the handlers meet it again: they read in a thread, or say what is wrong
             data = b""
+    # Those beyond are not in the data, so they are where it stops.
     del requests[speed.read_halves(requests, data, begin, born_host, _HALF_FIELD) :]
+
+
+def _near(places: list[int], min_offset: int) -> tuple[int, int, int]:
+    """How many of the first places can be read together, where they begin, and bytes to read."""
+    first = last = places[0]
+    near = 0
+    for place in places:
+        begin, end = min(first, place), max(last, place)
+        if end - begin + _LAST_BYTES > SPAN_MAX_BYTES or place < min_offset:
+            break
+        first, last = begin, end
+        near += 1
+    return near, first, last - first + _LAST_BYTES

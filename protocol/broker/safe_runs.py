@@ -75,6 +75,12 @@ class SafeRuns:
         wait.addBoth(self._end, together)
         return None
 
+    def want(self) -> None:
+        """Have made safe what was committed, though nobody waits for it."""
+        wait = self._when_safe(self._store.log.wrote_offset)
+        if wait is not None:
+            wait.addErrback(lambda _: None)  # those who wait for the same are told
+
     def log_was_cut(self, end: int) -> None:
         """Let nobody join those who wait any more: what is written from here on waits for itself."""
         self._open = None

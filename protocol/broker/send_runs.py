@@ -18,7 +18,7 @@ from .names import PERM_WRITE, SYSTEM_PREFIX, TRANS_HALF_TOPIC
 from .send_checks import NOT_ALLOWED_TO_SEND
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Sequence
+    from collections.abc import Container
 
     from rmqd.protocol.remoting import RemotingConnection
     from rmqd.store.runwriter import StagedRun
@@ -60,17 +60,22 @@ class SendRuns:
         """
         assert speed.read_sends is not None
         puts, halves = speed.read_sends(frames, first)
+        ask_from = first + len(puts)
         if halves:
+            parsed = len(puts)
             take_halves(self._store, puts, halves, connection.born_host)
+            # What lies behind is read once more only if that costs no more than what was gained.
+            if len(puts) < parsed <= 2 * len(puts):
+                ask_from = first + len(puts) + 1
         if not puts:
-            return 0, first + 1, None
+            return 0, max(ask_from, first + 1), None
         topic = puts[0][speed.PUT_TOPIC]
         queue_count = self._queue_count(topic)
         if not queue_count or (self._settings.reject_transaction_message and self._opens(puts)):
-            return 0, first + len(puts), None
+            return 0, ask_from, None
         staged = self._stage(topic, queue_count, puts, connection.born_host)
         if staged is None:
-            return 0, first + len(puts), None
+            return 0, ask_from, None
         count, total, places = staged
 
         def answers(told: int | BaseException) -> bytes:
@@ -79,13 +84,19 @@ class SendRuns:
             return self._replies.stored_run(told, puts, 0, places)
 
         def finish(failed: Exception | None) -> Result:
-            if failed is None:
-                self._count(topic, total, puts[:count] if halves else ())
-                if self._safe_runs is not None and places:
-                    return self._safe_runs.answer(connection, total.end, len(places) // 16, answers)
-            return answers(0 if failed is None else failed) or None  # ends alone are not answered
+            if halves:
+                self._note_ends(topic, puts[:count], failed)
+            if failed is not None:
+                return answers(failed) or None  # ends alone are not answered
+            self._count(topic, total)
+            if self._safe_runs is None:
+                return answers(0) or None
+            if places:
+                return self._safe_runs.answer(connection, total.end, len(places) // 16, answers)
+            self._safe_runs.want()
+            return None
 
-        return count, first + len(puts), Staged(finish)
+        return count, ask_from, Staged(finish)
 
     @staticmethod
     def _opens(puts: list[speed.Put]) -> bool:
@@ -111,15 +122,19 @@ class SendRuns:
             total = run
         return None if total is None else (count, total, places[0] if len(places) == 1 else b"".join(places))
 
-    def _count(self, topic: str, total: StagedRun, puts: Sequence[speed.Put]) -> None:
-        """Count what was stored and, of `puts`, what has ended."""
+    def _count(self, topic: str, total: StagedRun) -> None:
+        """Count what was stored."""
         if total.halves:
             self._stats.put(TRANS_HALF_TOPIC, total.halves, total.half_bytes, total.halves)
             self._transactions.opened(topic, total.halves)
         others = total.stored - total.halves
         if others:
             self._stats.put(topic, others, total.size - total.half_bytes, others)
-        ended = [put[speed.PUT_HALF_OFFSET] for put in puts if put[speed.PUT_KIND] >= speed.KIND_COMMIT]
+
+    def _note_ends(self, topic: str, puts: list[speed.Put], failed: Exception | None) -> None:
+        """Note what has ended: what was committed by its message, and what was rolled back in any case."""
+        least = speed.KIND_COMMIT if failed is None else speed.KIND_ROLLBACK
+        ended = [put[speed.PUT_HALF_OFFSET] for put in puts if put[speed.PUT_KIND] >= least]
         if ended:
             # The notes of the ends lie behind the messages in the log: no slave has the one without the other.
             self._transactions.ended(topic, ended)

@@ -355,6 +355,29 @@ def test_a_signal_while_starting_ends_it_in_order(tmp_path: Path) -> None:
     assert not (store / "abort").exists()
 
 
+def test_a_start_that_waits_too_long_is_given_up_by_a_signal(tmp_path: Path) -> None:
+    """The name server takes connections and never answers, and stays."""
+    conf = tmp_path / "broker.conf"
+    conf.write_text(
+        f"storePathRootDir={tmp_path / 'store'}\nlistenPort=0\nbindAddress=127.0.0.1\nbrokerIP1=127.0.0.1\n"
+        "enableSlaveActingMaster=true\ntotalReplicas=2\n"
+    )
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        words = ("broker", "-n", f"127.0.0.1:{silent.getsockname()[1]}", "-c", str(conf))
+        with subprocess.Popen(
+            arguments(tmp_path, *words), cwd=tmp_path, env=environment(tmp_path), stderr=subprocess.PIPE, text=True
+        ) as process:
+            silent.settimeout(20)
+            peer, _ = silent.accept()
+            with peer:
+                began = time.monotonic()
+                process.send_signal(signal.SIGTERM)
+                _, err = process.communicate(timeout=15)
+    assert time.monotonic() - began < 10
+    assert process.returncode == 0, err
+    assert err == ""
+
+
 class TestSeveralBrokers:
     """`rmqd up --brokers N`."""
 

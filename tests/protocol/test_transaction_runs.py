@@ -180,9 +180,13 @@ END = {"kind": "8", "changes": {}, "flag": 2, "binary": False}
 
 
 @pytest.fixture
-def side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def now(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (parts, fakes):
         monkeypatch.setattr(module, "wall_clock_ms", lambda: NOW_MS)
+
+
+@pytest.fixture
+def side(tmp_path: Path, now: None) -> Any:
     side = Side(tmp_path, runs=True)
     yield side
     side.world.close()
@@ -249,6 +253,59 @@ def test_what_lies_far_apart_or_is_not_in_memory_is_read_by_the_handlers(
     assert sum(store.max_offset("T", queue_id) for queue_id in range(4)) == 4
 
 
+def test_ends_that_are_not_usual_cost_no_more_than_by_the_handlers(side: Side, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests behind the first unusual one are not read over and over."""
+    places = opened(side, 64)
+    other = side.world.peer("another")
+    parsed = []
+    read_sends = speed.read_sends
+    assert read_sends is not None
+
+    def counted(*args: Any) -> Any:
+        found = read_sends(*args)
+        parsed.append(len(found[0]))
+        return found
+
+    monkeypatch.setattr(speed, "read_sends", counted)
+    other.connection.dataReceived(b"".join(end_of(place, END, 50) for place in places))
+    assert sum(side.world.store.max_offset("T", queue_id) for queue_id in range(4)) == 64
+    assert sum(parsed) <= 2 * 64
+
+
+@pytest.mark.usefixtures("now")
+def test_as_many_as_lie_together_are_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    side = Side(tmp_path, runs=True, mappedFileSizeCommitLog="200000")
+    places = opened(side, 64)
+    side.peer.connection.dataReceived(b"".join(end_of(place, END, 50) for place in places[:4]))
+    monkeypatch.setattr(half_reads, "_LAST_BYTES", 1000)
+    monkeypatch.setattr(half_reads, "SPAN_MAX_BYTES", 1000 + places[43][0] - places[4][0])
+    taken = spied(side, monkeypatch)
+    side.peer.connection.dataReceived(b"".join(end_of(place, END, 50) for place in places[4:]))
+    assert len(taken) == 2
+    assert taken[0] in range(40, 43), "and those that lie in what is read behind the last one"
+    assert sum(taken) == 59, "the one between them is the handler's"
+    assert sum(side.world.store.max_offset("T", queue_id) for queue_id in range(4)) == 64
+    side.world.close()
+
+
+@pytest.mark.parametrize("runs", [True, False])
+def test_a_rollback_is_noted_even_if_what_came_with_it_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runs: bool
+) -> None:
+    side = Side(tmp_path, runs=runs)
+    places = opened(side, 3)
+
+    def full(begin: int, data: bytes) -> None:
+        raise WriteFailed("No space left on device", file="commitlog")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(side.world.store.log, "write", full)
+        read = [end_of(place, {**END, "kind": "12" if n == 1 else "8"}, 50) for n, place in enumerate(places)]
+        side.peer.connection.dataReceived(b"".join(read))
+    assert side.world.parts.transactions.counts.count("T") == 2
+    side.world.close()
+
+
 def test_an_end_that_cannot_be_written_is_not_noted(side: Side, monkeypatch: pytest.MonkeyPatch) -> None:
     places = opened(side, 3)
     log = side.world.store.log
@@ -284,7 +341,8 @@ def test_where_messages_wait_to_be_safe_the_ends_do_not_count_as_waiting(side: S
     waits[0].callback(0)
     assert [answer.opaque for answer in sent(side.peer.wire)] == [60]
     side.peer.connection.dataReceived(end_of(places[1], END, 50))
-    assert (sent(side.peer.wire), flow.waiting_sends, len(waits)) == ([], 0, 1)
+    assert (sent(side.peer.wire), flow.waiting_sends, len(waits)) == ([], 0, 2), "it is made safe, and nobody waits"
+    waits[1].errback(RuntimeError("the log was cut"))
 
 
 def test_half_messages_are_refused_where_they_are_forbidden(side: Side) -> None:

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 from twisted.internet import main, protocol, tcp
+from twisted.python.failure import Failure
 
-from rmqd.protocol.transport import READ_SIZE_MAX_BYTES, PromptServer, write_promptly
+from rmqd.protocol.transport import LARGE_READ_BYTES, READ_BYTES, PromptServer, write_promptly
 
 
 class _Reactor:
@@ -65,6 +66,8 @@ def test_a_peer_that_is_gone_is_found_by_the_usual_way(pair: tuple[PromptServer,
 class _Reader(protocol.Protocol):
     """Notes what it is given, and of what type."""
 
+    expects_more = False
+
     def __init__(self, takes_views: bool) -> None:
         self.takes_views = takes_views
         self.got: list[bytes] = []
@@ -88,14 +91,30 @@ def test_reads(pair: tuple[PromptServer, socket.socket, _Reactor], takes_views: 
     assert reader.types == {memoryview if takes_views else bytes}
 
 
-def test_a_read_brings_more_than_usual(pair: tuple[PromptServer, socket.socket, _Reactor]) -> None:
+def test_a_read_brings_more_while_a_large_message_is_on_its_way(
+    pair: tuple[PromptServer, socket.socket, _Reactor],
+) -> None:
     server, theirs, _ = pair
     server.protocol = reader = _Reader(True)
     theirs.setblocking(False)
-    sent = theirs.send(bytes(READ_SIZE_MAX_BYTES))
-    assert sent > tcp.Connection.bufferSize
+    sent = theirs.send(bytes(LARGE_READ_BYTES))
+    assert sent > READ_BYTES
     assert server.doRead() is None
-    assert [len(data) for data in reader.got] == [sent]
+    assert [len(data) for data in reader.got] == [READ_BYTES]
+    reader.expects_more = True
+    assert server.doRead() is None
+    assert [len(data) for data in reader.got] == [READ_BYTES, sent - READ_BYTES]
+
+
+def test_what_was_not_sent_goes_with_the_connection(pair: tuple[PromptServer, socket.socket, _Reactor]) -> None:
+    server, _, _ = pair
+    server.protocol = _Reader(True)
+    for _ in range(3):
+        server.write(bytes(1 << 20))
+    assert server._tempDataBuffer or server.dataBuffer
+    server.connectionLost(Failure(main.CONNECTION_LOST))
+    assert not server._tempDataBuffer
+    assert not server.dataBuffer
 
 
 @pytest.mark.parametrize("takes_views", [True, False])

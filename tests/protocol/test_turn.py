@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from gc import collect
+from weakref import ref
 
 from twisted.internet.task import Clock
 
@@ -115,10 +117,25 @@ def test_a_turn_holds_a_bounded_number_of_bytes() -> None:
     sends, _, clock, peers = crowd(12)
     ((serialization, header, _),) = FrameReader().receive(send_v2(1))
     megabyte = encode_frame(serialization, header, bytes(1 << 20))
+    for connection, _ in peers:  # in parts: what came before the last one counts as well
+        connection.dataReceived(megabyte[:-100])
+    assert sends.log.count("commit") == 0
     for connection, _ in peers:
-        connection.dataReceived(megabyte)
+        connection.dataReceived(megabyte[-100:])
     assert [bool(opaques(wire)) for _, wire in peers] == [True] * 9 + [False] * 3
     assert sends.log.count("commit") == 3
     clock.advance(0)
     assert all(opaques(wire) for _, wire in peers[9:])
     assert sends.log.count("commit") == 4
+
+
+def test_a_connection_that_is_gone_is_not_kept() -> None:
+    """With it, its transport would keep all that a peer has not read."""
+    _, _, _, [(connection, wire)] = crowd(1)
+    connection.dataReceived(send_v2(1))
+    assert opaques(wire) == [1]
+    gone = ref(connection)
+    connection.connectionLost()
+    del connection, wire
+    collect()
+    assert gone() is None

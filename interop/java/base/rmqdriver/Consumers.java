@@ -31,6 +31,7 @@ final class Consumers {
     static void register() {
         Driver.command("push_consumer", Consumers::pushConsumer);
         Driver.command("acknowledged", Consumers::acknowledged);
+        Driver.command("in_hand", Consumers::inHand);
     }
 
     private static Map<String, Object> pushConsumer(Args args) throws Exception {
@@ -100,15 +101,28 @@ final class Consumers {
         consumer.getClass().getMethod("subscribe", String.class, selector).invoke(consumer, args.text("topic"), sql);
     }
 
+    /** The sum of the offsets that the consumer has come to in the queues of a topic, by its own memory. */
+    private static Map<String, Object> inHand(Args args) throws Exception {
+        DefaultMQPushConsumer consumer = Driver.started(args, "consumer");
+        long sum = 0;
+        for (long offset : consumer.getDefaultMQPushConsumerImpl().getOffsetStore().cloneOffsetTable(args.text("topic")).values()) {
+            sum += offset;
+        }
+        return Driver.line("in_hand", "sum", sum);
+    }
+
     /**
      * The sum of the offsets that the consumer has come to in the queues of a topic and, in a clustering group, that
-     * its brokers have: it commits them, and asks by a store of its own, as an answer replaces what a store has in hand.
+     * its brokers have, asked by a store of its own, as an answer replaces what a store has in hand. With "commit" it
+     * commits them before.
      */
     private static Map<String, Object> acknowledged(Args args) throws Exception {
         DefaultMQPushConsumer consumer = Driver.started(args, "consumer");
         DefaultMQPushConsumerImpl inner = consumer.getDefaultMQPushConsumerImpl();
         OffsetStore brokers = new RemoteBrokerOffsetStore(inner.getmQClientFactory(), consumer.getConsumerGroup());
-        inner.persistConsumerOffset();
+        if (args.flag("commit")) {
+            inner.persistConsumerOffset();
+        }
         long sum = 0;
         for (Map.Entry<MessageQueue, Long> inHand : inner.getOffsetStore().cloneOffsetTable(args.text("topic")).entrySet()) {
             boolean local = consumer.getMessageModel() == MessageModel.BROADCASTING;
