@@ -262,7 +262,7 @@ def _two_loads(limits: Durations, several: OursSeveral) -> float:
 
 _TABLE = [
     Row(
-        "start", "process start until the first SEND_OK of a prepared raw client",
+        "start", "process start, modules compiled, until the first SEND_OK of a prepared raw client",
         {"time": Value("s", False, 0.15, 0.4)}, _start, at_start=True,
     ),
     Row(
