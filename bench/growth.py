@@ -2,31 +2,43 @@
 
 The same load each time, 4 connections x 64 in flight, while something grows: queues of the topic, messages that lie in
 the store, connections that are open. At last pulls that wait: what they take of memory and of an idle processor.
+
+Beside the cost of a message stand its part in user mode and a control: what the system takes for appending as much, on
+the disk and in the memory that this round meets. Of a cost that grows with the control the broker knows nothing.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import resource
 import shutil
 import socket
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 sys.path[0] = str(Path(__file__).resolve().parent.parent)  # the checkout, for bench and interop
 
 from bench.builds import CACHE, raw_load  # noqa: E402
-from bench.loads import raw  # noqa: E402
+from bench.control import append_us  # noqa: E402
+from bench.loads import Measured, raw  # noqa: E402
 from bench.procfs import cpu_seconds, machine_busy_seconds, resident_mib  # noqa: E402
 from bench.servers import Ours  # noqa: E402
 from bench.wire import connect, exchange, frame  # noqa: E402
 
 QUEUES = (1, 1_000, 20_000)
 CONNECTIONS = (4, 100, 2_000)
-BACKLOG = (1_000, 1_000_000, 10_000_000)
+BACKLOG = (1_000, 1_000_000, 50_000_000)
+BACKLOG_ROUNDS = 5
+BACKLOG_BYTES = 330
+"""On the disk, for each message: its record in the log, and what the index and the queues hold of it."""
+DISK_USED_MAX = 0.7
+"""With more than 75 % a broker deletes what is oldest."""
 HOLDS = 10_000
 HOLDS_PER_CONNECTION = 100
 ROUNDS = 3
@@ -45,18 +57,53 @@ def make_topic(port: int, topic: str, queues: int) -> None:
         raise SystemExit(f"growth: {answer}")
 
 
-def cost(side: Ours, topic: str, queues: int = 4) -> tuple[float, float]:
-    """CPU microseconds of the broker per message, and messages a second: the medians of some rounds."""
-    seen = [
-        raw(side, topic, warm_s=1.0, measured_s=2.0, queues=queues, connections=4, inflight=64) for _ in range(ROUNDS)
-    ]
-    failed = [one.failed for one in seen if one.failed]
-    if failed:  # on a machine with other work some wait for too long and are refused; those do not count
-        print(f"{topic}: refused {failed}", flush=True)
-    if any(sum(one.failed.values()) > one.messages * FAILED_MAX for one in seen):
-        raise SystemExit(f"growth: {topic}: too many were refused")
-    micros = sorted(one.cpu_s_per_million or 0.0 for one in seen)[ROUNDS // 2]
-    return micros, sorted(one.per_second for one in seen)[ROUNDS // 2]
+@dataclass(frozen=True)
+class Cost:
+    """Medians of some rounds: CPU microseconds of the broker per message, and messages a second."""
+
+    micros: float
+    user_micros: float
+    control_micros: float
+    per_second: float
+
+
+class Rounds:
+    """Rounds of the load against a broker that stays as it is."""
+
+    def __init__(self, side: Ours, topic: str, queues: int = 4) -> None:
+        self._side = side
+        self._topic = topic
+        self._queues = queues
+        self._seen: list[tuple[Measured, float]] = []
+
+    def run(self) -> None:
+        """One round, with nothing in memory that the disk still waits for: that belongs to what was before."""
+        os.sync()
+        control_micros = append_us(self._side.folder)
+        one = raw(self._side, self._topic, warm_s=1.0, measured_s=2.0, queues=self._queues, connections=4, inflight=64)
+        self._seen.append((one, control_micros))
+
+    def cost(self) -> Cost:
+        """What they cost."""
+        failed = [one.failed for one, _ in self._seen if one.failed]
+        if failed:  # on a machine with other work some wait for too long and are refused; those do not count
+            print(f"{self._topic}: refused {failed}", flush=True)
+        if any(sum(one.failed.values()) > one.messages * FAILED_MAX for one, _ in self._seen):
+            raise SystemExit(f"growth: {self._topic}: too many were refused")
+        return Cost(
+            median(one.cpu_s_per_million or 0.0 for one, _ in self._seen),
+            median((one.broker_user_s or 0.0) / one.messages * 1e6 for one, _ in self._seen),
+            median(control_micros for _, control_micros in self._seen),
+            median(one.per_second for one, _ in self._seen),
+        )
+
+
+def cost(side: Ours, topic: str, queues: int = 4) -> Cost:
+    """What a message costs now."""
+    rounds = Rounds(side, topic, queues)
+    for _ in range(ROUNDS):
+        rounds.run()
+    return rounds.cost()
 
 
 @contextmanager
@@ -81,16 +128,17 @@ def open_connections(port: int, count: int) -> Iterator[list[socket.socket]]:
             connection.close()
 
 
-def say(what: str, amount: int, seen: tuple[float, float], first: float) -> float:
+def say(what: str, amount: int, seen: Cost, first: float) -> float:
     """Print a line; give what the next ones are compared with.
 
     What is done each second whatever the load, as writing the units of queues, is divided by fewer messages where other
     work takes the processor: ratios of different rates do not compare.
     """
-    micros, rate = seen
-    first = first or micros
+    first = first or seen.micros
     print(
-        f"{what:<12} {amount:>12,}   {micros:6.2f} us/message   {micros / first:5.2f} x   {rate:>9,.0f}/s", flush=True
+        f"{what:<12} {amount:>12,}   {seen.micros:6.2f} us/message   {seen.micros / first:5.2f} x   "
+        f"{seen.user_micros:6.2f} user   {seen.control_micros:6.2f} control   {seen.per_second:>9,.0f}/s",
+        flush=True,
     )
     return first
 
@@ -117,15 +165,42 @@ def grow_queues(folder: Path) -> None:
             first = say("queues", queues, cost(side, "Growth", queues), first)
 
 
+def fill(side: Ours, topic: str, messages: int) -> None:
+    """Store messages, in batches."""
+    took = raw(side, topic, count=messages, mode="batch", connections=1, inflight=8)
+    if took.messages < messages * (1 - FAILED_MAX):
+        raise SystemExit(f"growth: {took.messages:,} of {messages:,} messages were stored, refused {took.failed}")
+
+
+def room_for(messages: int) -> bool:
+    """Whether so many messages fit on the disk with a broker that leaves them there."""
+    disk = shutil.disk_usage(CACHE)
+    return disk.used + messages * BACKLOG_BYTES < (disk.used + disk.free) * DISK_USED_MAX
+
+
 def grow_backlog(folder: Path, largest: int) -> None:
-    """More and more messages before those that are sent."""
-    first, there = 0.0, 0
-    with running(folder) as side:
-        for messages in (*[size for size in BACKLOG if size < largest], largest):
-            raw(side, "Growth", count=messages - there, mode="batch", connections=1, inflight=8)
-            there = messages
-            time.sleep(3)
-            first = say("backlog", messages, cost(side, "Growth"), first)
+    """More and more messages before those that are sent, each in a store of its own.
+
+    The brokers are measured in turn. One after the other they would meet different machines: after a fill the memory
+    is full of pages, and where a hypervisor takes back what is free, new pages cost several times as much.
+    """
+    amounts = [amount for amount in BACKLOG if amount < largest]
+    if room_for(largest + sum(amounts)):
+        amounts.append(largest)
+    else:
+        print(f"{'backlog':<12} {largest:>12,}   not measured: the disk has no room for it", flush=True)
+    with ExitStack() as brokers:
+        rounds = []
+        for amount in amounts:
+            side = brokers.enter_context(running(folder / str(amount)))
+            fill(side, "Growth", amount)
+            rounds.append(Rounds(side, "Growth"))
+        for _ in range(BACKLOG_ROUNDS):
+            for each in rounds:
+                each.run()
+        first = 0.0
+        for amount, each in zip(amounts, rounds, strict=True):
+            first = say("backlog", amount, each.cost(), first)
 
 
 def grow_connections(folder: Path) -> None:

@@ -31,7 +31,11 @@ class LoadFailed(Exception):
 
 @dataclass
 class Measured:
-    """What one load saw in its measured time; times of answers in microseconds, absent when not known."""
+    """What one load saw in its measured time; times of answers in microseconds, absent when not known.
+
+    Attributes:
+        broker_user_s: The part of `broker_cpu_s` that was not spent in the kernel; only the raw load tells.
+    """
 
     messages: int
     per_second: float
@@ -39,6 +43,7 @@ class Measured:
     p99_us: float | None = None
     p999_us: float | None = None
     broker_cpu_s: float = 0.0
+    broker_user_s: float | None = None
     failed: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -80,6 +85,7 @@ def _measured(line: dict[str, Any], broker_cpu_s: float | None) -> Measured:
         p99_us=line.get("p99_us"),
         p999_us=line.get("p999_us"),
         broker_cpu_s=line["server_cpu_s"] if broker_cpu_s is None else broker_cpu_s,
+        broker_user_s=line.get("server_user_s"),
         failed=line["failed"],
     )
 

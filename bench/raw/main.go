@@ -51,6 +51,7 @@ type result struct {
 	Failed       map[string]int `json:"failed"`
 	FailedRemark string         `json:"failed_remark,omitempty"`
 	ServerCPU    float64        `json:"server_cpu_s"`
+	ServerUser   float64        `json:"server_user_s"`
 	ClientCPU    float64        `json:"client_cpu_s"`
 }
 
@@ -156,6 +157,6 @@ func sum(o options, connections []*connection, seconds float64, used cpuTimes) r
 	r.Requests = int64(len(all))
 	r.PerSecond = float64(r.Messages) / seconds
 	r.P50, r.P99, r.P999 = percentiles(all)
-	r.ServerCPU, r.ClientCPU = used.server, used.client
+	r.ServerCPU, r.ServerUser, r.ClientCPU = used.server, used.serverUser, used.client
 	return r
 }
