@@ -34,7 +34,7 @@ from bench.wire import connect, exchange, frame  # noqa: E402
 QUEUES = (1, 1_000, 20_000)
 CONNECTIONS = (4, 100, 2_000)
 BACKLOG = (1_000, 1_000_000, 50_000_000)
-BACKLOG_ROUNDS = 5
+BACKLOG_ROUNDS = 6
 BACKLOG_BYTES = 330
 """On the disk, for each message: its record in the log, and what the index and the queues hold of it."""
 DISK_USED_MAX = 0.7
@@ -74,27 +74,35 @@ class Rounds:
         self._side = side
         self._topic = topic
         self._queues = queues
-        self._seen: list[tuple[Measured, float]] = []
+        self._seen: list[Measured] = []
+        self._controls: list[float] = []
 
     def run(self) -> None:
-        """One round, with nothing in memory that the disk still waits for: that belongs to what was before."""
+        """One round, with nothing in memory that the disk still waits for: that belongs to what was before.
+
+        Raises:
+            SystemExit: too many messages were refused.
+        """
         os.sync()
-        control_micros = append_us(self._side.folder)
+        self._controls.append(append_us(self._side.folder))
         one = raw(self._side, self._topic, warm_s=1.0, measured_s=2.0, queues=self._queues, connections=4, inflight=64)
-        self._seen.append((one, control_micros))
+        if one.failed:  # on a machine with other work some wait for too long and are refused; those do not count
+            print(f"{self._topic}: refused {one.failed}", flush=True)
+        if not one.messages or sum(one.failed.values()) > one.messages * FAILED_MAX:
+            raise SystemExit(f"growth: {self._topic}: too many were refused")
+        self._seen.append(one)
+
+    def micros(self) -> list[float]:
+        """Of each round."""
+        return [one.broker_cpu_s / one.messages * 1e6 for one in self._seen]
 
     def cost(self) -> Cost:
         """What they cost."""
-        failed = [one.failed for one, _ in self._seen if one.failed]
-        if failed:  # on a machine with other work some wait for too long and are refused; those do not count
-            print(f"{self._topic}: refused {failed}", flush=True)
-        if any(sum(one.failed.values()) > one.messages * FAILED_MAX for one, _ in self._seen):
-            raise SystemExit(f"growth: {self._topic}: too many were refused")
         return Cost(
-            median(one.cpu_s_per_million or 0.0 for one, _ in self._seen),
-            median((one.broker_user_s or 0.0) / one.messages * 1e6 for one, _ in self._seen),
-            median(control_micros for _, control_micros in self._seen),
-            median(one.per_second for one, _ in self._seen),
+            median(self.micros()),
+            median((one.broker_user_s or 0.0) / one.messages * 1e6 for one in self._seen),
+            median(self._controls),
+            median(one.per_second for one in self._seen),
         )
 
 
@@ -128,19 +136,17 @@ def open_connections(port: int, count: int) -> Iterator[list[socket.socket]]:
             connection.close()
 
 
-def say(what: str, amount: int, seen: Cost, first: float) -> float:
-    """Print a line; give what the next ones are compared with.
+def say(what: str, amount: int, seen: Cost, ratio: float) -> None:
+    """Print a line.
 
     What is done each second whatever the load, as writing the units of queues, is divided by fewer messages where other
     work takes the processor: ratios of different rates do not compare.
     """
-    first = first or seen.micros
     print(
-        f"{what:<12} {amount:>12,}   {seen.micros:6.2f} us/message   {seen.micros / first:5.2f} x   "
+        f"{what:<12} {amount:>12,}   {seen.micros:6.2f} us/message   {ratio:5.2f} x   "
         f"{seen.user_micros:6.2f} user   {seen.control_micros:6.2f} control   {seen.per_second:>9,.0f}/s",
         flush=True,
     )
-    return first
 
 
 def wait_for_queues(side: Ours, topic: str, queues: int) -> None:
@@ -162,7 +168,9 @@ def grow_queues(folder: Path) -> None:
             make_topic(side.port, "Growth", queues)
             raw(side, "Growth", count=max(2 * queues, 1000), queues=queues, connections=4, inflight=64)
             wait_for_queues(side, "Growth", queues)
-            first = say("queues", queues, cost(side, "Growth", queues), first)
+            seen = cost(side, "Growth", queues)
+            first = first or seen.micros
+            say("queues", queues, seen, seen.micros / first)
 
 
 def fill(side: Ours, topic: str, messages: int) -> None:
@@ -181,8 +189,9 @@ def room_for(messages: int) -> bool:
 def grow_backlog(folder: Path, largest: int) -> None:
     """More and more messages before those that are sent, each in a store of its own.
 
-    The brokers are measured in turn. One after the other they would meet different machines: after a fill the memory
-    is full of pages, and where a hypervisor takes back what is free, new pages cost several times as much.
+    The brokers are measured in turn, once up and once down. One after the other they would meet different machines: a
+    fill takes all free memory for its pages, and where a hypervisor takes back what is free, new pages cost several
+    times as much until the system begins to use its own again. The ratio is the median of those within each turn.
     """
     amounts = [amount for amount in BACKLOG if amount < largest]
     if room_for(largest + sum(amounts)):
@@ -195,12 +204,12 @@ def grow_backlog(folder: Path, largest: int) -> None:
             side = brokers.enter_context(running(folder / str(amount)))
             fill(side, "Growth", amount)
             rounds.append(Rounds(side, "Growth"))
-        for _ in range(BACKLOG_ROUNDS):
-            for each in rounds:
+        for turn in range(BACKLOG_ROUNDS):
+            for each in rounds if turn % 2 == 0 else reversed(rounds):
                 each.run()
-        first = 0.0
         for amount, each in zip(amounts, rounds, strict=True):
-            first = say("backlog", amount, each.cost(), first)
+            ratios = [here / first for here, first in zip(each.micros(), rounds[0].micros(), strict=True)]
+            say("backlog", amount, each.cost(), median(ratios))
 
 
 def grow_connections(folder: Path) -> None:
@@ -209,7 +218,9 @@ def grow_connections(folder: Path) -> None:
     with running(folder) as side:
         for count in CONNECTIONS:
             with open_connections(side.port, count - 4):
-                first = say("connections", count, cost(side, "Growth"), first)
+                seen = cost(side, "Growth")
+                first = first or seen.micros
+                say("connections", count, seen, seen.micros / first)
 
 
 def hold_pulls(folder: Path) -> None:
