@@ -15,7 +15,7 @@ from bench import procfs
 from bench.builds import CACHE, HERE, java_load, raw_load
 from bench.loads import LoadFailed
 from bench.report import Results, markdown, table, text
-from bench.rows import FULL, JAVA_ROWS, QUICK, ROWS, SETTLE_S, Bench, Row, warm, warm_client
+from bench.rows import FULL, JAVA_ROWS, QUICK, ROWS, Bench, Row, warm, warm_client
 from bench.servers import OFFICIAL_VERSION, Official, Ours, Side
 from bench.wire import WireError
 from interop.process import ProcessFailed
@@ -136,7 +136,7 @@ def _session(bench: Bench, side: Side, names: list[str], results: Results, numbe
             results.fail("all", side.name, error)
             return
         for row in others:
-            time.sleep(SETTLE_S)
+            time.sleep(bench.durations.settle_s)
             _measure(bench, side, row, results)
     finally:
         side.stop()

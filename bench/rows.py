@@ -16,13 +16,16 @@ from bench.servers import Official, Side
 from bench.syncing import THREADS, syncs_per_second, with_sync_flush
 
 LATENCY_PAUSE_MS = 5
-SETTLE_S = 0.5
-"""Between rows: what one left behind (dispatch, write-back) should not count for the next."""
 
 
 @dataclass(frozen=True)
 class Durations:
-    """How long rows run; `backlog` and `many` (before memory is looked at) in messages."""
+    """How long rows run; `backlog` and `many` (before memory is looked at) in messages.
+
+    Attributes:
+        settle_s: Between rows: what one left behind (dispatch, write-back) should not count for the next.
+        probe_s: How long the disk's own syncs are counted, twice.
+    """
 
     client_warm_s: float
     server_warm_s: float
@@ -30,10 +33,18 @@ class Durations:
     measured_s: float
     backlog: int
     many: int
+    settle_s: float
+    probe_s: float
 
 
-FULL = Durations(client_warm_s=15.0, server_warm_s=25.0, warm_s=4.0, measured_s=6.0, backlog=1_000_000, many=5_000_000)
-QUICK = Durations(client_warm_s=4.0, server_warm_s=6.0, warm_s=1.0, measured_s=2.0, backlog=150_000, many=500_000)
+FULL = Durations(
+    client_warm_s=15.0, server_warm_s=25.0, warm_s=4.0, measured_s=6.0, backlog=1_000_000, many=5_000_000, settle_s=0.5,
+    probe_s=2.0,
+)  # fmt: skip
+QUICK = Durations(
+    client_warm_s=3.0, server_warm_s=4.0, warm_s=1.0, measured_s=1.5, backlog=150_000, many=500_000, settle_s=0.2,
+    probe_s=0.5,
+)  # fmt: skip
 
 
 @dataclass
@@ -132,7 +143,7 @@ def _idle_memory(bench: Bench, side: Side) -> dict[str, float]:
 
 def _memory(bench: Bench, side: Side) -> dict[str, float]:
     raw(side, "BenchMany", count=bench.durations.many, mode="batch", connections=1, inflight=8)
-    time.sleep(SETTLE_S)
+    time.sleep(bench.durations.settle_s)
     return {"rss": side.resident_mib()}
 
 
@@ -164,7 +175,7 @@ def _raw(topic: str, **options: Any) -> Measure:
 def _write_backlog(bench: Bench, side: Side) -> str:
     topic = "BenchBacklog"
     raw(side, topic, count=bench.durations.backlog, mode="batch", connections=1, inflight=8)
-    time.sleep(SETTLE_S)
+    time.sleep(bench.durations.settle_s)
     return topic
 
 
@@ -189,9 +200,9 @@ def _sync_flush(bench: Bench, side: Side) -> dict[str, float]:
     twin = with_sync_flush(side)
     try:
         twin.start()
-        before = syncs_per_second(twin.folder)
+        before = syncs_per_second(twin.folder, limits.probe_s)
         values = _given(raw(twin, "BenchSyncFlush", inflight=1, **load))
-        syncs = (before + syncs_per_second(twin.folder)) / 2
+        syncs = (before + syncs_per_second(twin.folder, limits.probe_s)) / 2
     finally:
         twin.stop()
     # All senders wait for the sync that they share: their messages are taken before and after it, not meanwhile.

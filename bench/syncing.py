@@ -14,7 +14,6 @@ THREADS = 64
 RECORD_BYTES = 300
 """About what a message of 128 B takes in the log."""
 PROBE_BYTES = 1 << 30
-PROBE_S = 2.0
 
 
 class OfficialSyncFlush(Official):
@@ -45,7 +44,7 @@ def with_sync_flush(side: Side) -> Side:
     return kind(side.folder.with_name(f"{side.folder.name}-sync"))
 
 
-def syncs_per_second(folder: Path) -> float:
+def syncs_per_second(folder: Path, probe_s: float) -> float:
     """Append to a sparse file as a log grows by a whole group of messages, and sync each."""
     path = folder / "probe"
     group = bytes(range(256)) * (THREADS * RECORD_BYTES // 256)
@@ -54,7 +53,7 @@ def syncs_per_second(folder: Path) -> float:
         os.ftruncate(descriptor, PROBE_BYTES)
         count = 0
         began_at = time.monotonic()
-        while (passed_s := time.monotonic() - began_at) < PROBE_S and (count + 1) * len(group) <= PROBE_BYTES:
+        while (passed_s := time.monotonic() - began_at) < probe_s and (count + 1) * len(group) <= PROBE_BYTES:
             os.pwrite(descriptor, group, count * len(group))
             os.fdatasync(descriptor)
             count += 1
