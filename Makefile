@@ -72,7 +72,7 @@ bench: $(STAMP)  ## ratios to the official broker, in one run
 bench-quick: $(STAMP)
 	$(BIN)/python bench/run.py --quick
 
-bench-growth: $(STAMP)  ## what more queues, messages, connections and waiting pulls cost
+bench-growth: $(STAMP)  ## what more queues, messages, connections and waiting pulls cost; 50 million messages take 15 GB of disk
 	$(BIN)/python bench/growth.py
 
 clean:
