@@ -79,7 +79,7 @@ class SafeRuns:
         """Have made safe what was committed, though nobody waits for it."""
         wait = self._when_safe(self._store.log.wrote_offset)
         if wait is not None:
-            wait.addErrback(lambda _: None)  # those who wait for the same are told
+            wait.addErrback(lambda _: None)  # the group commit has logged why, and told those who wait for the same
 
     def log_was_cut(self, end: int) -> None:
         """Let nobody join those who wait any more: what is written from here on waits for itself."""

@@ -93,7 +93,8 @@ class SendRuns:
                 return answers(0) or None
             if places:
                 return self._safe_runs.answer(connection, total.end, len(places) // 16, answers)
-            self._safe_runs.want()
+            if total.stored:
+                self._safe_runs.want()
             return None
 
         return count, ask_from, Staged(finish)

@@ -328,7 +328,7 @@ def test_an_end_that_cannot_be_written_is_not_noted(side: Side, monkeypatch: pyt
 def test_where_messages_wait_to_be_safe_the_ends_do_not_count_as_waiting(side: Side) -> None:
     runs, flow = side.world.parts.send_runs, side.world.parts.flow
     assert runs is not None
-    places = opened(side, 2)
+    places = opened(side, 3)
     waits: list[Deferred[int]] = []
 
     def when_safe(end: int) -> Deferred[int]:
@@ -343,6 +343,8 @@ def test_where_messages_wait_to_be_safe_the_ends_do_not_count_as_waiting(side: S
     side.peer.connection.dataReceived(end_of(places[1], END, 50))
     assert (sent(side.peer.wire), flow.waiting_sends, len(waits)) == ([], 0, 2), "it is made safe, and nobody waits"
     waits[1].errback(RuntimeError("the log was cut"))
+    side.peer.connection.dataReceived(end_of(places[2], {**END, "kind": "12"}, 50))
+    assert len(waits) == 2, "a rollback alone stores nothing that is to be made safe"
 
 
 def test_half_messages_are_refused_where_they_are_forbidden(side: Side) -> None:
