@@ -174,11 +174,11 @@ class Consumer(Client):
         def told(*, commit: bool = False) -> int:
             return int(self.call("acknowledged", consumer=self.name, topic=topic, commit=commit)["sum"])
 
-        def in_hand() -> bool:
-            return int(self.call("in_hand", consumer=self.name, topic=topic)["sum"]) >= count
+        def in_hand() -> int:
+            return int(self.call("in_hand", consumer=self.name, topic=topic)["sum"])
 
-        if not until(in_hand, timeout_s):
-            raise CaseFailure(f"{count} messages acknowledged by the consumer", "fewer")
+        if not until(lambda: in_hand() >= count, timeout_s):
+            raise CaseFailure(f"{count} messages acknowledged by the consumer", str(in_hand()))
         if told(commit=True) < count and not until(lambda: told() >= count, timeout_s):
             raise CaseFailure(f"{count} messages acknowledged at the brokers", str(told()))
 
