@@ -14,7 +14,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -333,46 +334,52 @@ class TestDump:
         assert self.dump(str(tmp_path / "gone"))[0] == 2
 
 
-def test_a_signal_while_starting_ends_it_in_order(tmp_path: Path) -> None:
-    """The name server takes connections and never answers, so that the broker still waits for it."""
-    store = tmp_path / "store"
-    conf = tmp_path / "broker.conf"
-    conf.write_text(f"storePathRootDir={store}\nlistenPort=0\nbindAddress=127.0.0.1\nbrokerIP1=127.0.0.1\n")
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        words = ("broker", "-n", f"127.0.0.1:{silent.getsockname()[1]}", "-c", str(conf))
-        with subprocess.Popen(
-            arguments(tmp_path, *words), cwd=tmp_path, env=environment(tmp_path), stderr=subprocess.PIPE, text=True
-        ) as process:
-            silent.settimeout(20)
-            peer, _ = silent.accept()
-            with peer:
-                assert (store / "abort").exists()
-                process.send_signal(signal.SIGTERM)
-            silent.close()
-            _, err = process.communicate(timeout=30)
-    assert process.returncode == 0, err
-    assert err == ""
-    assert not (store / "abort").exists()
+@contextmanager
+def waiting_for_a_name_server(
+    folder: Path, more: str = ""
+) -> Iterator[tuple[subprocess.Popen[str], tuple[socket.socket, socket.socket]]]:
+    """A broker that waits while it starts: the name server takes connections and never answers.
 
+    Args:
+        more: further lines of its configuration file.
 
-def test_a_start_that_waits_too_long_is_given_up_by_a_signal(tmp_path: Path) -> None:
-    """The name server takes connections and never answers, and stays."""
-    conf = tmp_path / "broker.conf"
+    Yields:
+        The broker, and what the name server has: the broker's connection, and where it listens.
+    """
+    conf = folder / "broker.conf"
     conf.write_text(
-        f"storePathRootDir={tmp_path / 'store'}\nlistenPort=0\nbindAddress=127.0.0.1\nbrokerIP1=127.0.0.1\n"
-        "enableSlaveActingMaster=true\ntotalReplicas=2\n"
+        f"storePathRootDir={folder / 'store'}\nlistenPort=0\nbindAddress=127.0.0.1\nbrokerIP1=127.0.0.1\n{more}"
     )
     with socket.create_server(("127.0.0.1", 0)) as silent:
         words = ("broker", "-n", f"127.0.0.1:{silent.getsockname()[1]}", "-c", str(conf))
         with subprocess.Popen(
-            arguments(tmp_path, *words), cwd=tmp_path, env=environment(tmp_path), stderr=subprocess.PIPE, text=True
+            arguments(folder, *words), cwd=folder, env=environment(folder), stderr=subprocess.PIPE, text=True
         ) as process:
             silent.settimeout(20)
             peer, _ = silent.accept()
             with peer:
-                began = time.monotonic()
-                process.send_signal(signal.SIGTERM)
-                _, err = process.communicate(timeout=15)
+                yield process, (peer, silent)
+
+
+def test_a_signal_while_starting_ends_it_in_order(tmp_path: Path) -> None:
+    abort = tmp_path / "store" / "abort"
+    with waiting_for_a_name_server(tmp_path) as (process, name_server):
+        assert abort.exists()
+        process.send_signal(signal.SIGTERM)
+        for end in name_server:
+            end.close()
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 0, err
+    assert err == ""
+    assert not abort.exists()
+
+
+def test_a_start_that_waits_too_long_is_given_up_by_a_signal(tmp_path: Path) -> None:
+    """The name server stays, and never answers."""
+    with waiting_for_a_name_server(tmp_path, "enableSlaveActingMaster=true\ntotalReplicas=2\n") as (process, _):
+        began = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=15)
     assert time.monotonic() - began < 10
     assert process.returncode == 0, err
     assert err == ""
