@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from protocol.fakes import BrokerWorld
+import pytest
+from hypothesis import strategies as st
+from protocol.fakes import NOW_MS, BrokerWorld
 
+from protocol import fakes
+from rmqd.protocol.broker import parts
 from rmqd.protocol.dispatch import Dispatcher
+from rmqd.store.errors import WriteFailed
 from rmqwire.bodies import TopicConfig
 from rmqwire.declare import Role
 from rmqwire.frames import JSON, ROCKETMQ, FrameReader, encode_frame
@@ -45,6 +51,31 @@ def frame_of(request: dict[str, Any], opaque: int) -> bytes:
     elif style == "cut":
         text = text.replace('"version":513', '"version":-513')
     return encode_frame(JSON, text.encode(), body)
+
+
+FLIPS = st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), min_size=1, max_size=3)
+"""Where in a header a byte is damaged, and what it becomes."""
+
+
+def damaged(requests: Sequence[dict[str, Any]], flips: Sequence[tuple[int, int]]) -> bytes:
+    """A read of requests whose headers have wrong bytes."""
+    frames = [bytearray(frame_of(request, opaque)) for opaque, request in enumerate(requests)]
+    for frame in frames:
+        for at, value in flips:
+            size = int.from_bytes(frame[5:8], "big")
+            frame[8 + at % size] = value
+    return b"".join(frames)
+
+
+def stop_clock(patch: pytest.MonkeyPatch) -> None:
+    """Let all brokers store their messages at the same time."""
+    for module in (parts, fakes):
+        patch.setattr(module, "wall_clock_ms", lambda: NOW_MS)
+
+
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> None:
+    stop_clock(monkeypatch)
 
 
 class Side:
@@ -102,3 +133,46 @@ class Side:
             "puts": (store.put_count, found.put_size_total),
             "open": self.world.parts.transactions.counts.encode(),
         }
+
+
+def compare(folders: pytest.TempPathFactory, reads: Sequence[bytes]) -> None:
+    """Serve the same reads with and without runs: answers and all that is left behind are equal."""
+    outcomes = []
+    with pytest.MonkeyPatch.context() as patch:
+        stop_clock(patch)
+        for runs in (True, False):
+            side = Side(folders.mktemp("side"), runs=runs)
+            try:
+                outcomes.append((side.serve(reads), side.state()))
+            finally:
+                side.world.close()
+    answered, reference = outcomes
+    assert answered[0] == reference[0]
+    for what, value in reference[1].items():
+        assert answered[1][what] == value, what
+
+
+def spied(side: Side, monkeypatch: pytest.MonkeyPatch, stage: str = "stage_run") -> list[int]:
+    """How many requests each run dealt with that `stage` of the store makes; 0 for those that it does not take."""
+    taken: list[int] = []
+    stages = getattr(side.world.store, stage)
+
+    def spy(*args: Any) -> Any:
+        run = stages(*args)
+        taken.append(0 if run is None else run.count)
+        return run
+
+    monkeypatch.setattr(side.world.store, stage, spy)
+    return taken
+
+
+@contextmanager
+def full_disk(side: Side) -> Iterator[None]:
+    """The log cannot be written meanwhile."""
+
+    def full(begin: int, data: bytes) -> None:
+        raise WriteFailed("No space left on device", file="commitlog")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(side.world.store.log, "write", full)
+        yield

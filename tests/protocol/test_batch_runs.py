@@ -8,16 +8,15 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from protocol.runs_world import KEY, USUAL, Side, frame_of
+from protocol.runs_world import FLIPS, KEY, USUAL, Side, compare, damaged, frame_of, full_disk, now, spied
 from protocol.wiring import sent
 from twisted.internet.defer import Deferred
 
 from rmqd.protocol.broker.safe_runs import SafeRuns
-from rmqd.store.errors import WriteFailed
 from rmqwire import speed
 from rmqwire.message import BatchEntry, encode_batch
 
-from .test_send_runs import CHANGES, FLAGS, PROPERTIES, compare, now, requests
+from .test_send_runs import CHANGES, FLAGS, PROPERTIES, requests
 
 __all__ = ["now"]
 
@@ -75,19 +74,11 @@ def test_both_ways_are_equal(tmp_path_factory: pytest.TempPathFactory, reads: li
 
 
 @settings(max_examples=80, deadline=None)
-@given(
-    read=st.lists(batches(), min_size=1, max_size=4),
-    flips=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), min_size=1, max_size=3),
-)
+@given(read=st.lists(batches(), min_size=1, max_size=4), flips=FLIPS)
 def test_both_ways_are_equal_for_damaged_headers(
     tmp_path_factory: pytest.TempPathFactory, read: list[dict[str, Any]], flips: list[tuple[int, int]]
 ) -> None:
-    frames = [bytearray(frame_of(request, opaque)) for opaque, request in enumerate(read)]
-    for frame in frames:
-        for at, value in flips:
-            size = int.from_bytes(frame[5:8], "big")
-            frame[8 + at % size] = value
-    compare(tmp_path_factory, [b"".join(frames)])
+    compare(tmp_path_factory, [damaged(read, flips)])
 
 
 def usual(count: int, messages: int = 3, **changes: str) -> bytes:
@@ -104,24 +95,10 @@ def usual(count: int, messages: int = 3, **changes: str) -> bytes:
     )  # fmt: skip
 
 
-def spied(side: Side, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many batches each run took."""
-    taken: list[int] = []
-    stage_batches = side.world.store.stage_batches
-
-    def spy(*args: Any) -> Any:
-        run = stage_batches(*args)
-        taken.append(0 if run is None else run.count)
-        return run
-
-    monkeypatch.setattr(side.world.store, "stage_batches", spy)
-    return taken
-
-
 @pytest.mark.usefixtures("now")
 def test_a_read_is_one_run_once_its_queues_are_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     side = Side(tmp_path, runs=True)
-    taken = spied(side, monkeypatch)
+    taken = spied(side, monkeypatch, "stage_batches")
     assert len(side.serve([usual(9)])) == 9
     assert taken == [1, 1, 1, 6]
     taken.clear()
@@ -133,17 +110,10 @@ def test_a_read_is_one_run_once_its_queues_are_open(tmp_path: Path, monkeypatch:
 
 @pytest.mark.usefixtures("now")
 @pytest.mark.parametrize("runs", [True, False])
-def test_what_cannot_be_written_is_refused_one_by_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runs: bool
-) -> None:
+def test_what_cannot_be_written_is_refused_one_by_one(tmp_path: Path, runs: bool) -> None:
     side = Side(tmp_path, runs=runs)
     side.serve([usual(4)])
-
-    def full(begin: int, data: bytes) -> None:
-        raise WriteFailed("No space left on device", file="commitlog")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(side.world.store.log, "write", full)
+    with full_disk(side):
         side.peer.connection.dataReceived(usual(6))
         refused = sent(side.peer.wire)
     assert sorted(answer.opaque for answer in refused) == list(range(6))
@@ -190,7 +160,7 @@ def test_answers_wait_until_the_messages_are_safe(tmp_path: Path, code: int) -> 
 def test_a_store_that_takes_nothing_refuses_as_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     side = Side(tmp_path, runs=True)
     side.world.store.flush_failed(OSError(5, "Input/output error"))
-    taken = spied(side, monkeypatch)
+    taken = spied(side, monkeypatch, "stage_batches")
     side.peer.connection.dataReceived(usual(3))
     assert [answer.code for answer in sent(side.peer.wire)] == [14, 14, 14]
     assert taken[0] == 0

@@ -8,17 +8,15 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from protocol.fakes import NOW_MS
-from protocol.runs_world import KEY, USUAL, Side, frame_of
+from protocol.runs_world import FLIPS, KEY, USUAL, Side, compare, damaged, frame_of, full_disk, now, spied
 from protocol.wiring import sent
 from twisted.internet.defer import Deferred
 
-from protocol import fakes
-from rmqd.protocol.broker import parts
 from rmqd.protocol.broker.safe_runs import SafeRuns
-from rmqd.store.errors import WriteFailed
 from rmqwire import speed
 from rmqwire.bodies import TopicConfig
+
+__all__ = ["now"]
 
 pytestmark = pytest.mark.skipif(speed.read_sends is None, reason="nothing compiled")
 
@@ -85,12 +83,6 @@ def requests(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
-@pytest.fixture
-def now(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (parts, fakes):
-        monkeypatch.setattr(module, "wall_clock_ms", lambda: NOW_MS)
-
-
 @settings(max_examples=120, deadline=None)
 @given(reads=st.lists(st.lists(requests(), min_size=1, max_size=12), min_size=1, max_size=5))
 def test_both_ways_are_equal(tmp_path_factory: pytest.TempPathFactory, reads: list[list[dict[str, Any]]]) -> None:
@@ -99,37 +91,11 @@ def test_both_ways_are_equal(tmp_path_factory: pytest.TempPathFactory, reads: li
 
 
 @settings(max_examples=80, deadline=None)
-@given(
-    read=st.lists(requests(), min_size=1, max_size=4),
-    flips=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), min_size=1, max_size=3),
-)
+@given(read=st.lists(requests(), min_size=1, max_size=4), flips=FLIPS)
 def test_both_ways_are_equal_for_damaged_headers(
     tmp_path_factory: pytest.TempPathFactory, read: list[dict[str, Any]], flips: list[tuple[int, int]]
 ) -> None:
-    frames = [bytearray(frame_of(request, opaque)) for opaque, request in enumerate(read)]
-    for frame in frames:
-        for at, value in flips:
-            size = int.from_bytes(frame[5:8], "big")
-            frame[8 + at % size] = value
-    compare(tmp_path_factory, [b"".join(frames)])
-
-
-def compare(tmp_path_factory: pytest.TempPathFactory, data: list[bytes]) -> None:
-    """Serve the same reads both ways."""
-    outcomes = []
-    with pytest.MonkeyPatch.context() as patch:
-        for module in (parts, fakes):
-            patch.setattr(module, "wall_clock_ms", lambda: NOW_MS)
-        for runs in (True, False):
-            side = Side(tmp_path_factory.mktemp("side"), runs=runs)
-            try:
-                outcomes.append((side.serve(data), side.state()))
-            finally:
-                side.world.close()
-    answered, reference = outcomes
-    assert answered[0] == reference[0]
-    for what, value in reference[1].items():
-        assert answered[1][what] == value, what
+    compare(tmp_path_factory, [damaged(read, flips)])
 
 
 def usual(count: int, **changes: str) -> bytes:
@@ -143,20 +109,6 @@ def usual(count: int, **changes: str) -> bytes:
         )
         for n in range(count)
     )  # fmt: skip
-
-
-def spied(side: Side, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many sends each run took."""
-    taken: list[int] = []
-    stage_run = side.world.store.stage_run
-
-    def spy(*args: Any) -> Any:
-        run = stage_run(*args)
-        taken.append(0 if run is None else run.count)
-        return run
-
-    monkeypatch.setattr(side.world.store, "stage_run", spy)
-    return taken
 
 
 @pytest.mark.usefixtures("now")
@@ -184,18 +136,10 @@ def test_a_deleted_topic_begins_anew(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("now")
 @pytest.mark.parametrize("runs", [True, False])
-def test_what_cannot_be_written_is_refused_one_by_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runs: bool
-) -> None:
+def test_what_cannot_be_written_is_refused_one_by_one(tmp_path: Path, runs: bool) -> None:
     side = Side(tmp_path, runs=runs)
     side.serve([usual(4)])
-    log = side.world.store.log
-
-    def full(begin: int, data: bytes) -> None:
-        raise WriteFailed("No space left on device", file="commitlog")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(log, "write", full)
+    with full_disk(side):
         side.peer.connection.dataReceived(usual(6))
         refused = sent(side.peer.wire)
     assert sorted(answer.opaque for answer in refused) == list(range(6))

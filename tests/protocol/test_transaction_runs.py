@@ -8,20 +8,20 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from protocol.fakes import NOW_MS
-from protocol.runs_world import KEY, USUAL, Side, frame_of
+from protocol.runs_world import KEY, USUAL, Side, frame_of, full_disk, now, spied, stop_clock
 from protocol.wiring import sent
 from twisted.internet.defer import Deferred
 
-from protocol import fakes
-from rmqd.protocol.broker import half_reads, parts
+from rmqd.protocol.broker import half_reads
 from rmqd.protocol.broker.names import TRANS_HALF_TOPIC, TRANS_OP_HALF_TOPIC
 from rmqd.protocol.broker.safe_runs import SafeRuns
-from rmqd.store.errors import ColdRead, WriteFailed
+from rmqd.store.errors import ColdRead
 from rmqwire import speed
 from rmqwire.frames import JSON, ROCKETMQ, encode_frame
 from rmqwire.header_binary import encode_binary
 from rmqwire.message import decode_message_id
+
+__all__ = ["now"]
 
 pytestmark = pytest.mark.skipif(speed.read_sends is None, reason="nothing compiled")
 
@@ -159,8 +159,7 @@ class Both:
 @given(reads=st.lists(st.lists(st.one_of(puts(), puts(), ends()), min_size=1, max_size=10), min_size=2, max_size=6))
 def test_both_ways_are_equal(tmp_path_factory: pytest.TempPathFactory, reads: list[list[dict[str, Any]]]) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        for module in (parts, fakes):
-            patch.setattr(module, "wall_clock_ms", lambda: NOW_MS)
+        stop_clock(patch)
         both = Both(tmp_path_factory)
         try:
             for read in reads:
@@ -180,12 +179,6 @@ END = {"kind": "8", "changes": {}, "flag": 2, "binary": False}
 
 
 @pytest.fixture
-def now(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (parts, fakes):
-        monkeypatch.setattr(module, "wall_clock_ms", lambda: NOW_MS)
-
-
-@pytest.fixture
 def side(tmp_path: Path, now: None) -> Any:
     side = Side(tmp_path, runs=True)
     yield side
@@ -197,20 +190,6 @@ def opened(side: Side, count: int, first: int = 0) -> list[tuple[int, int]]:
     side.peer.connection.dataReceived(b"".join(frame_of(half(first + n), n) for n in range(count)))
     answers = sorted(sent(side.peer.wire), key=lambda answer: answer.opaque)
     return [(decode_message_id(answer.ext["msgId"])[1], int(answer.ext["queueOffset"])) for answer in answers]
-
-
-def spied(side: Side, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many puts each run dealt with."""
-    taken: list[int] = []
-    stage_run = side.world.store.stage_run
-
-    def spy(*args: Any) -> Any:
-        run = stage_run(*args)
-        taken.append(0 if run is None else run.count)
-        return run
-
-    monkeypatch.setattr(side.world.store, "stage_run", spy)
-    return taken
 
 
 def test_ends_and_half_messages_are_one_run(side: Side, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -289,32 +268,19 @@ def test_as_many_as_lie_together_are_a_run(tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("runs", [True, False])
-def test_a_rollback_is_noted_even_if_what_came_with_it_cannot_be_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runs: bool
-) -> None:
+def test_a_rollback_is_noted_even_if_what_came_with_it_cannot_be_written(tmp_path: Path, runs: bool) -> None:
     side = Side(tmp_path, runs=runs)
     places = opened(side, 3)
-
-    def full(begin: int, data: bytes) -> None:
-        raise WriteFailed("No space left on device", file="commitlog")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(side.world.store.log, "write", full)
+    with full_disk(side):
         read = [end_of(place, {**END, "kind": "12" if n == 1 else "8"}, 50) for n, place in enumerate(places)]
         side.peer.connection.dataReceived(b"".join(read))
     assert side.world.parts.transactions.counts.count("T") == 2
     side.world.close()
 
 
-def test_an_end_that_cannot_be_written_is_not_noted(side: Side, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_end_that_cannot_be_written_is_not_noted(side: Side) -> None:
     places = opened(side, 3)
-    log = side.world.store.log
-
-    def full(begin: int, data: bytes) -> None:
-        raise WriteFailed("No space left on device", file="commitlog")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(log, "write", full)
+    with full_disk(side):
         read = b"".join(end_of(place, END, 50) for place in places) + frame_of(half(9), 60)
         side.peer.connection.dataReceived(read)
     assert [(answer.opaque, answer.code) for answer in sent(side.peer.wire)] == [(60, 1)]
