@@ -512,12 +512,6 @@ failed:
 
 enum { PIECES = 6, ID = 16 };
 
-static uint64_t
-get64(const unsigned char *at)
-{
-    return (uint64_t)get32(at) << 32 | get32(at + 4);
-}
-
 static char *
 put_id(char *to, PyObject *host, uint64_t physical)
 {

@@ -4,18 +4,10 @@
  * answers to what is wrong.
  */
 
+#include "_records.h"
 #include "_requests.h"
 
-enum { AT_SIZE = 0, AT_MAGIC = 4, AT_CRC = 8, AT_QUEUE_ID = 12, AT_FLAG = 16, AT_QUEUE_OFFSET = 20, AT_POSITION = 28,
-       AT_SYS_FLAG = 36, AT_BORN = 40, AT_BORN_HOST = 48 };
 enum { BORN_HOST_V6 = 0x10, STORE_HOST_V6 = 0x20 };
-static const uint32_t MAGIC_V1 = 0xDAA320A7u;
-
-static long long
-get64(const unsigned char *at)
-{
-    return (long long)((uint64_t)get32(at) << 32 | get32(at + 4));
-}
 
 /* What is looked for, and where. */
 typedef struct {
@@ -44,7 +36,7 @@ end_of(const Span *span, PyObject *end)
     const Py_ssize_t half_size = PyBytes_GET_SIZE(span->half_field);
     if (size < fixed + half_size + 2 || size > span->size - (half_at - span->begin) ||
         get32(record + AT_MAGIC) != MAGIC_V1 || get32(record + AT_QUEUE_ID) != 0 ||
-        get64(record + AT_QUEUE_OFFSET) != half_offset || get64(record + AT_POSITION) != half_at ||
+        get64(record + AT_QUEUE_OFFSET) != (uint64_t)half_offset || get64(record + AT_POSITION) != (uint64_t)half_at ||
         sys_flag & SYS_FLAG_ROLLBACK)
         return NULL;
     if (PyBytes_GET_SIZE(span->born_host) != born_size ||
@@ -96,7 +88,7 @@ end_of(const Span *span, PyObject *end)
                         : PyUnicode_DecodeASCII((const char *)known.real_topic.at, known.real_topic.size, NULL),
         [S_QUEUE] = PyLong_FromLongLong(queue_id),
         [S_SYS_FLAG] = PyLong_FromLong((long)(kept_flags | SYS_FLAG_COMMIT)),
-        [S_BORN] = PyLong_FromLongLong(get64(record + AT_BORN)),
+        [S_BORN] = PyLong_FromLongLong((long long)get64(record + AT_BORN)),
         [S_FLAG] = PyLong_FromLong((int32_t)get32(record + AT_FLAG)),
         [S_BODY] = PyBytes_FromStringAndSize((const char *)body, (Py_ssize_t)body_size),
         [S_PROPERTIES] = text,

@@ -148,10 +148,7 @@ rmq_read_properties(const unsigned char *at, Py_ssize_t size, int stored, Known 
 int32_t
 rmq_tags_code(Slice tags)
 {
-    uint32_t hash = 0;
-    for (Py_ssize_t index = 0; index < tags.size; index++)
-        hash = hash * 31 + tags.at[index];
-    return (int32_t)hash;
+    return (int32_t)hash_latin(0, tags.at, tags.size);
 }
 
 /* "T#tags" */

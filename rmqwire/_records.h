@@ -7,8 +7,9 @@
 
 /* Bytes of a queue unit, and of a record up to its body length, at least. */
 enum { UNIT = 20, TEMPLATE_MIN = 88 };
-enum { AT_SIZE = 0, AT_MAGIC = 4, AT_CRC = 8, AT_QUEUE_ID = 12, AT_FLAG = 16, AT_QUEUE_OFFSET = 20, AT_POSITION = 28, AT_SYS_FLAG = 36,
-       AT_BORN = 40 };
+enum { AT_SIZE = 0, AT_MAGIC = 4, AT_CRC = 8, AT_QUEUE_ID = 12, AT_FLAG = 16, AT_QUEUE_OFFSET = 20, AT_POSITION = 28,
+       AT_SYS_FLAG = 36, AT_BORN = 40, AT_BORN_HOST = 48 };
+static const uint32_t MAGIC_V1 = 0xDAA320A7u; /* the length of the topic is one byte */
 
 /* -- queues, of `_sends.c` ---------------------------------------------------------------------------------------- */
 
@@ -33,21 +34,6 @@ unsigned char *rmq_grow(PyObject *array, Py_ssize_t added);
 
 /* Bytes of a key that is hashed: hash i32, physical offset i64; `store/keyed.py`. */
 enum { HASHED_KEY = 12 };
-
-/* `String.hashCode` of what `hash` is the hash of, followed by Latin-1 characters; four a step, as each waits for the
- * product of the one before. */
-static inline uint32_t
-hash_latin(uint32_t hash, const unsigned char *at, Py_ssize_t size)
-{
-    for (; size >= 4; at += 4, size -= 4)
-        hash = hash * 923521u + at[0] * 29791u + at[1] * 961u + at[2] * 31u + at[3];
-    for (; size > 0; at++, size--)
-        hash = hash * 31 + *at;
-    return hash;
-}
-
-/* The same with any text; of `_speed.c`. */
-uint32_t rmq_java_hash(uint32_t hash, PyObject *text);
 
 /* `IndexFile.indexKeyHashMethod` of a `String.hashCode`. */
 static inline uint32_t

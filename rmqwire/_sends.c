@@ -142,7 +142,6 @@ add_keyed(PyObject *keyed, PyObject *queue, long long position, PyObject *timest
 /* What a half message has behind the properties that were sent, and behind those that brokers add to all. */
 static const char TAIL_ID[] = "__transactionId__\x01", TAIL_TOPIC[] = "\x02REAL_TOPIC\x01", TAIL_QUEUE[] = "\x02REAL_QID\x01";
 enum { TAIL_FIXED = sizeof TAIL_ID + sizeof TAIL_TOPIC + sizeof TAIL_QUEUE - 3 + 1 };
-enum { MAGIC_V1 = 0xDAA320A7 };
 
 static int
 digits_of(long long number)
@@ -548,8 +547,7 @@ rmq_send_answers(PyObject *module, PyObject *const *args, Py_ssize_t count)
             continue;
         found--;
         PyObject *key = PyTuple_GET_ITEM(PyTuple_GET_ITEM(send, S_KEYS), 0);
-        const uint64_t physical = (uint64_t)get32(place) << 32 | get32(place + 4);
-        const uint64_t queue_offset = (uint64_t)get32(place + 8) << 32 | get32(place + 12);
+        const uint64_t physical = get64(place), queue_offset = get64(place + 8);
         char *frame = to;
         to = put_bytes(to + 8, pieces[0]);
         to = rmq_put_number(to, code);

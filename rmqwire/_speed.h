@@ -14,6 +14,12 @@ get32(const unsigned char *at)
     return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
 }
 
+static inline uint64_t
+get64(const unsigned char *at)
+{
+    return (uint64_t)get32(at) << 32 | get32(at + 4);
+}
+
 static inline void
 put32(unsigned char *at, uint32_t value)
 {
@@ -29,6 +35,21 @@ put64(unsigned char *at, uint64_t value)
     put32(at, (uint32_t)(value >> 32));
     put32(at + 4, (uint32_t)value);
 }
+
+/* `String.hashCode` of what `hash` is the hash of, followed by Latin-1 characters; four a step, as each waits for the
+ * product of the one before. */
+static inline uint32_t
+hash_latin(uint32_t hash, const unsigned char *at, Py_ssize_t size)
+{
+    for (; size >= 4; at += 4, size -= 4)
+        hash = hash * 923521u + at[0] * 29791u + at[1] * 961u + at[2] * 31u + at[3];
+    for (; size > 0; at++, size--)
+        hash = hash * 31 + *at;
+    return hash;
+}
+
+/* The same with any text; of `_speed.c`. */
+uint32_t rmq_java_hash(uint32_t hash, PyObject *text);
 
 /* Of `_crc.c`: CRC-32 (IEEE 802.3). */
 uint32_t rmq_crc32(const unsigned char *at, size_t size);
