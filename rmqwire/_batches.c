@@ -23,26 +23,6 @@ rmq_batches_init(void)
 
 /* -- reading a run of batches ------------------------------------------------------------------------------------- */
 
-/* Whether properties of a request are only such as nobody acts on: WAIT=true, a unique key. */
-static int
-is_harmless(const unsigned char *at, Py_ssize_t size)
-{
-    const unsigned char *end = at + size;
-    while (at < end) {
-        const unsigned char *stop = memchr(at, 2, (size_t)(end - at));
-        if (stop == NULL)
-            stop = end;
-        const unsigned char *middle = memchr(at, 1, (size_t)(stop - at));
-        if (middle == NULL)
-            return 0;
-        const Slice name = {at, middle - at}, value = {middle + 1, stop - middle - 1};
-        if (!(equals(name, "WAIT") && equals(value, "true")) && !(equals(name, "UNIQ_KEY") && rmq_is_plain(value)))
-            return 0;
-        at = stop + 1;
-    }
-    return 1;
-}
-
 /* What a batch is asked for with. */
 typedef struct {
     Head head;
@@ -63,11 +43,11 @@ has_usual_properties(const Letters *letters)
     if (given.size < 0)
         return 1;
     if (!letters->properties_escaped)
-        return is_harmless(given.at, given.size);
+        return rmq_are_harmless(given.at, given.size);
     if (given.size > PROPERTIES_MAX)
         return 0;
     const Py_ssize_t size = rmq_unescape(given, plain);
-    return size >= 0 && is_harmless(plain, size);
+    return size >= 0 && rmq_are_harmless(plain, size);
 }
 
 /* The batch as a tuple; NULL without an error when it is not usual. */
@@ -224,22 +204,16 @@ static int
 read_keys(const unsigned char *at, Py_ssize_t size, uint32_t topic_hash, long long position, Hashed *hashed,
           int32_t *tags_code)
 {
-    Slice unique = {NULL, 0}, keys = {NULL, 0}, tags = {NULL, 0};
-    for (const unsigned char *end = at + size; at < end;) {
-        const unsigned char *stop = memchr(at, 2, (size_t)(end - at));
-        if (stop == NULL)
-            stop = end;
-        const unsigned char *middle = memchr(at, 1, (size_t)(stop - at));
-        if (middle != NULL) { /* of one name the last counts; one without a value is none */
-            const Slice name = {at, middle - at}, value = {middle + 1, stop - middle - 1};
-            if (name.size == 4 && memcmp(name.at, "KEYS", 4) == 0)
-                keys = value;
-            else if (name.size == 4 && memcmp(name.at, "TAGS", 4) == 0)
-                tags = value;
-            else if (name.size == 8 && memcmp(name.at, "UNIQ_KEY", 8) == 0)
-                unique = value;
-        }
-        at = stop + 1;
+    Slice unique = {NULL, 0}, keys = {NULL, 0}, tags = {NULL, 0}, name, value;
+    for (const unsigned char *end = at + size; next_pair(&at, end, &name, &value);) {
+        if (value.size < 0)
+            continue;
+        if (equals(name, "KEYS")) /* of one name the last counts */
+            keys = value;
+        else if (equals(name, "TAGS"))
+            tags = value;
+        else if (equals(name, "UNIQ_KEY"))
+            unique = value;
     }
     *tags_code = 0;
     if (unique.size > 0 && hash_key(hashed, topic_hash, unique, position) < 0)

@@ -68,6 +68,19 @@ are_usual_keys(Slice keys)
 }
 
 int
+rmq_are_harmless(const unsigned char *at, Py_ssize_t size)
+{
+    const unsigned char *end = at + size;
+    for (Slice name, value; next_pair(&at, end, &name, &value);) {
+        if (value.size < 0)
+            return 0;
+        if (!(equals(name, "WAIT") && equals(value, "true")) && !(equals(name, "UNIQ_KEY") && rmq_is_plain(value)))
+            return 0;
+    }
+    return 1;
+}
+
+int
 rmq_read_properties(const unsigned char *at, Py_ssize_t size, int stored, Known *known)
 {
     const unsigned char *begin = at, *end = at + size;
@@ -78,15 +91,8 @@ rmq_read_properties(const unsigned char *at, Py_ssize_t size, int stored, Known 
     known->real_topic.size = known->real_queue.size = -1;
     known->topic_at = known->topic_end = known->queue_at = known->queue_end = begin;
     known->is_half = 0;
-    while (at < end) {
-        const unsigned char *stop = memchr(at, 2, (size_t)(end - at));
-        if (stop == NULL)
-            stop = end;
-        const unsigned char *middle = memchr(at, 1, (size_t)(stop - at));
-        if (middle == NULL)
-            return 0;
-        const Slice name = {at, middle - at}, value = {middle + 1, stop - middle - 1};
-        if (value.size == 0 || !rmq_is_plain(value))
+    for (Slice name, value; next_pair(&at, end, &name, &value);) {
+        if (value.size <= 0 || !rmq_is_plain(value))
             return 0;
         const int found = find_name(name, stored);
         if (found < 0) {
@@ -96,7 +102,6 @@ rmq_read_properties(const unsigned char *at, Py_ssize_t size, int stored, Known 
                 if (names[before].size == name.size && memcmp(names[before].at, name.at, (size_t)name.size) == 0)
                     return 0;
             names[own++] = name;
-            at = stop + 1;
             continue;
         }
         const unsigned bit = 1u << found;
@@ -127,18 +132,17 @@ rmq_read_properties(const unsigned char *at, Py_ssize_t size, int stored, Known 
             break;
         case P_REAL_TOPIC:
             known->real_topic = value;
-            known->topic_at = at;
-            known->topic_end = stop < end ? stop + 1 : end;
+            known->topic_at = name.at;
+            known->topic_end = at;
             break;
         case P_REAL_QUEUE:
             known->real_queue = value;
-            known->queue_at = at;
-            known->queue_end = stop < end ? stop + 1 : end;
+            known->queue_at = name.at;
+            known->queue_end = at;
             break;
         default:
             break;
         }
-        at = stop + 1;
     }
     if (known->unique.size < 0 || !is_usual_unique_key(known->unique))
         return 0;

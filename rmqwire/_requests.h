@@ -26,6 +26,24 @@ long long rmq_number(Slice text, long long largest);
 /* Whether it is printable ASCII. */
 int rmq_is_plain(Slice text);
 
+/* The next pair `name \1 value \2` of properties, from `*at` on, which goes on to the one behind it; 0 when there is none.
+ * The value is absent where no \1 is; the last \2 may be missing. */
+static inline int
+next_pair(const unsigned char **at, const unsigned char *end, Slice *name, Slice *value)
+{
+    const unsigned char *begin = *at;
+    if (begin >= end)
+        return 0;
+    const unsigned char *stop = memchr(begin, 2, (size_t)(end - begin));
+    *at = stop == NULL ? end : stop + 1;
+    if (stop == NULL)
+        stop = end;
+    const unsigned char *middle = memchr(begin, 1, (size_t)(stop - begin));
+    *name = (Slice){begin, (middle == NULL ? stop : middle) - begin};
+    *value = middle == NULL ? (Slice){NULL, -1} : (Slice){middle + 1, stop - middle - 1};
+    return 1;
+}
+
 /* -- headers, of `_heads.c` --------------------------------------------------------------------------------------- */
 
 /* Printable ASCII without and with escapes of JSON, or any bytes. */
@@ -72,6 +90,8 @@ typedef struct {
  * application's own, each once; any other name may mean that the broker has to act. With `stored` also those that the
  * broker has added. */
 int rmq_read_properties(const unsigned char *at, Py_ssize_t size, int stored, Known *known);
+/* Whether properties of a request are only such as nobody acts on: WAIT=true, a unique key. */
+int rmq_are_harmless(const unsigned char *at, Py_ssize_t size);
 int32_t rmq_tags_code(Slice tags);
 /* (unique key, key, ...), behind them "T#tags"; NULL with an error. */
 PyObject *rmq_keys_of(const Known *known);
