@@ -1,4 +1,4 @@
-/* Batches as the official producers send them, a read of them in one call: header, records, answer.
+/* Batches as the official producers send them, a read of them in one call: header, records.
  *
  * The general path in Python (`SendHandlers`, `BatchWriter.stage_client_batch`, `SendReplies`) is the reference and serves
  * everything that is not plainly usual: whatever these functions do not know they leave alone, and the tests hold both
@@ -10,7 +10,6 @@
 
 enum { SEND_BATCH_MESSAGE = 320 };
 enum { TOPIC_MAX = 127 };
-enum { B_OPAQUE, B_TOPIC, B_QUEUE, B_SYS_FLAG, B_BORN, B_BODY, B_COUNT };
 
 static PyObject *topic_hash_name;
 
@@ -118,12 +117,9 @@ rmq_read_batches(PyObject *module, PyObject *const *args, Py_ssize_t count)
         PyErr_SetString(PyExc_TypeError, "read_batches takes a list and a number");
         return NULL;
     }
-    const Py_ssize_t first = PyLong_AsSsize_t(args[1]);
-    if (first < 0) {
-        if (!PyErr_Occurred())
-            PyErr_SetString(PyExc_ValueError, "a negative place");
+    const Py_ssize_t first = rmq_place(args[1]);
+    if (first < 0)
         return NULL;
-    }
     PyObject *batches = PyList_New(0), *topic = NULL;
     if (batches == NULL)
         return NULL;
@@ -251,7 +247,6 @@ add_keyed(PyObject *keyed, PyObject *hasher, const Hashed *hashed, PyObject *tim
 /* -- making their records ----------------------------------------------------------------------------------------- */
 
 enum { ENTRY_HEAD = 20, ENTRY_FIXED = 22, TEMPLATE_MAX = 128 };
-enum { PLACES_HEAD = 16, PLACE = 8 };
 
 typedef struct {
     long long body_max, record_max, properties_max;
@@ -306,7 +301,7 @@ pack_one(Packing *packing, PyObject *body, Py_ssize_t messages, long long queue_
     long long position = packing->position;
     put64(place, (uint64_t)messages);
     put64(place + 8, (uint64_t)queue_offset);
-    place += PLACES_HEAD;
+    place += BATCH_HEAD;
     for (Py_ssize_t index = 0; index < messages; index++) {
         const Py_ssize_t body_size = (Py_ssize_t)get32(at + 16);
         const unsigned char *body_at = at + ENTRY_HEAD, *length = body_at + body_size;
@@ -334,7 +329,7 @@ pack_one(Packing *packing, PyObject *body, Py_ssize_t messages, long long queue_
         put64(unit + 12, (uint64_t)(int64_t)tags_code);
         unit += UNIT;
         put64(place, (uint64_t)position);
-        place += PLACE;
+        place += BATCH_PLACE;
         position += size;
         at = length + 2 + properties_size;
     }
@@ -398,7 +393,9 @@ rmq_pack_batches(PyObject *module, PyObject *const *args, Py_ssize_t count)
         return NULL;
     }
     PyObject *batches = args[0], *queues = args[2], *touched = args[3], *keyed = args[4], *timestamp = args[7];
-    const Py_ssize_t first = PyLong_AsSsize_t(args[1]);
+    const Py_ssize_t first = rmq_place(args[1]);
+    if (first < 0)
+        return NULL;
     long long numbers[6];
     for (int index = 0; index < 6; index++)
         numbers[index] = PyLong_AsLongLong(args[8 + index]);
@@ -412,8 +409,8 @@ rmq_pack_batches(PyObject *module, PyObject *const *args, Py_ssize_t count)
     packing.position = numbers[0];
     packing.topic_hash = 0;
     memset(&packing.hashed, 0, sizeof packing.hashed);
-    if (first < 0 || packing.template_size < TEMPLATE_MIN || packing.template_size > TEMPLATE_MAX) {
-        PyErr_SetString(PyExc_ValueError, "a negative place, or a template of a wrong size");
+    if (packing.template_size < TEMPLATE_MIN || packing.template_size > TEMPLATE_MAX) {
+        PyErr_SetString(PyExc_ValueError, "a template of a wrong size");
         return NULL;
     }
     const Limits limits = {numbers[2], numbers[3], numbers[4], packing.template_size + packing.topic.size + 2};
@@ -427,12 +424,12 @@ rmq_pack_batches(PyObject *module, PyObject *const *args, Py_ssize_t count)
     long long total = 0;
     for (; done < given; done++) {
         PyObject *batch = PyList_GET_ITEM(batches, first + done);
-        PyObject *body = PyTuple_CheckExact(batch) && PyTuple_GET_SIZE(batch) == B_COUNT ? PyTuple_GET_ITEM(batch, B_BODY) : NULL;
-        if (body == NULL || !PyBytes_CheckExact(body)) {
+        if (!rmq_is_batch(batch)) {
             PyErr_SetString(PyExc_TypeError, "a batch is what read_batches gives");
             goto failed;
         }
-        const long long queue_id = PyLong_AsLongLong(PyTuple_GET_ITEM(batch, B_QUEUE));
+        PyObject *body = PyTuple_GET_ITEM(batch, B_BODY);
+        const long long queue_id = number_at(batch, B_QUEUE);
         if (PyErr_Occurred())
             goto failed;
         if (queue_id < 0 || queue_id >= PyList_GET_SIZE(queues) || PyList_GET_ITEM(queues, queue_id) == Py_None ||
@@ -446,7 +443,7 @@ rmq_pack_batches(PyObject *module, PyObject *const *args, Py_ssize_t count)
         all_messages += messages[done];
     }
     records = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)total);
-    places = PyBytes_FromStringAndSize(NULL, done * PLACES_HEAD + all_messages * PLACE);
+    places = PyBytes_FromStringAndSize(NULL, done * BATCH_HEAD + all_messages * BATCH_PLACE);
     if (records == NULL || places == NULL)
         goto failed;
     packing.record = (unsigned char *)PyBytes_AS_STRING(records);
@@ -480,100 +477,4 @@ failed:
     Py_XDECREF(records);
     Py_XDECREF(places);
     return NULL;
-}
-
-/* -- answering them ----------------------------------------------------------------------------------------------- */
-
-enum { PIECES = 6, ID = 16 };
-
-static char *
-put_id(char *to, PyObject *host, uint64_t physical)
-{
-    to = put_bytes(to, host);
-    for (int shift = 60; shift >= 0; shift -= 4)
-        *to++ = "0123456789ABCDEF"[physical >> shift & 15];
-    return to;
-}
-
-const char rmq_batch_answers_doc[] =
-    "batch_answers(pieces: tuple[bytes, ...], host: bytes, code: int, batches: list, first: int, count: int,\n"
-    "              places: bytes) -> bytes\n\n"
-    "Write the answers to `count` batches from `first` on, as whole frames; places are what `pack_batches` gives. Between\n"
-    "the six pieces of a JSON header stand: code, ids of the messages with commas between, queue id, queue offset,\n"
-    "opaque. An id is the host in hex and the physical offset in 16 hex digits.";
-
-PyObject *
-rmq_batch_answers(PyObject *module, PyObject *const *args, Py_ssize_t count)
-{
-    (void)module;
-    if (count != 7 || !PyTuple_CheckExact(args[0]) || PyTuple_GET_SIZE(args[0]) != PIECES || !PyBytes_CheckExact(args[1]) ||
-        !PyList_CheckExact(args[3]) || !PyBytes_CheckExact(args[6])) {
-        PyErr_SetString(PyExc_TypeError, "batch_answers takes six pieces, a host, a code, batches, two numbers and places");
-        return NULL;
-    }
-    const long long code = PyLong_AsLongLong(args[2]);
-    const Py_ssize_t first = PyLong_AsSsize_t(args[4]), answers = PyLong_AsSsize_t(args[5]);
-    if (PyErr_Occurred())
-        return NULL;
-    if (first < 0 || answers < 0 || answers > PyList_GET_SIZE(args[3]) - first) {
-        PyErr_SetString(PyExc_ValueError, "more answers than batches");
-        return NULL;
-    }
-    PyObject *pieces[PIECES];
-    Py_ssize_t size = 8 + 4 * 20;
-    for (int index = 0; index < PIECES; index++) {
-        pieces[index] = PyTuple_GET_ITEM(args[0], index);
-        if (!PyBytes_CheckExact(pieces[index])) {
-            PyErr_SetString(PyExc_TypeError, "a piece is bytes");
-            return NULL;
-        }
-        size += PyBytes_GET_SIZE(pieces[index]);
-    }
-    const unsigned char *place = (const unsigned char *)PyBytes_AS_STRING(args[6]), *end = place + PyBytes_GET_SIZE(args[6]);
-    Py_ssize_t room = 0;
-    for (Py_ssize_t index = 0; index < answers; index++) {
-        PyObject *batch = PyList_GET_ITEM(args[3], first + index);
-        if (!PyTuple_CheckExact(batch) || PyTuple_GET_SIZE(batch) != B_COUNT) {
-            PyErr_SetString(PyExc_TypeError, "a batch is what read_batches gives");
-            return NULL;
-        }
-        if (end - place < PLACES_HEAD || get64(place) > (uint64_t)(end - place - PLACES_HEAD) / PLACE) {
-            PyErr_SetString(PyExc_ValueError, "fewer places than answers");
-            return NULL;
-        }
-        const Py_ssize_t messages = (Py_ssize_t)get64(place);
-        place += PLACES_HEAD + messages * PLACE;
-        room += size + messages * (PyBytes_GET_SIZE(args[1]) + ID + 1);
-    }
-    char *begin = PyMem_Malloc(room ? (size_t)room : 1), *to = begin;
-    if (begin == NULL)
-        return PyErr_NoMemory();
-    place = (const unsigned char *)PyBytes_AS_STRING(args[6]);
-    for (Py_ssize_t index = 0; index < answers; index++) {
-        PyObject *batch = PyList_GET_ITEM(args[3], first + index);
-        const Py_ssize_t messages = (Py_ssize_t)get64(place);
-        const uint64_t queue_offset = get64(place + 8);
-        place += PLACES_HEAD;
-        char *frame = to;
-        to = put_bytes(to + 8, pieces[0]);
-        to = rmq_put_number(to, code);
-        to = put_bytes(to, pieces[1]);
-        for (Py_ssize_t message = 0; message < messages; message++, place += PLACE) {
-            if (message > 0)
-                *to++ = ',';
-            to = put_id(to, args[1], get64(place));
-        }
-        to = put_bytes(to, pieces[2]);
-        to = rmq_put_number(to, PyLong_AsLongLong(PyTuple_GET_ITEM(batch, B_QUEUE)));
-        to = put_bytes(to, pieces[3]);
-        to = rmq_put_number(to, (long long)queue_offset);
-        to = put_bytes(to, pieces[4]);
-        to = rmq_put_number(to, PyLong_AsLongLong(PyTuple_GET_ITEM(batch, B_OPAQUE)));
-        to = put_bytes(to, pieces[5]);
-        put32((unsigned char *)frame, (uint32_t)(to - frame - 4));
-        put32((unsigned char *)frame + 4, (uint32_t)(to - frame - 8)); /* the serialization byte of JSON is 0 */
-    }
-    PyObject *out = PyErr_Occurred() ? NULL : PyBytes_FromStringAndSize(begin, to - begin);
-    PyMem_Free(begin);
-    return out;
 }

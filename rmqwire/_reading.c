@@ -93,6 +93,36 @@ rmq_new_put(PyObject *parts[S_COUNT])
     return put;
 }
 
+int
+rmq_is_put(PyObject *put)
+{
+    if (!PyTuple_CheckExact(put) || PyTuple_GET_SIZE(put) != S_COUNT)
+        return 0;
+    PyObject *topic = PyTuple_GET_ITEM(put, S_TOPIC), *keys = PyTuple_GET_ITEM(put, S_KEYS);
+    if (!PyTuple_CheckExact(keys) || PyTuple_GET_SIZE(keys) < 1)
+        return 0;
+    PyObject *key = PyTuple_GET_ITEM(keys, 0);
+    return PyBytes_CheckExact(PyTuple_GET_ITEM(put, S_BODY)) && PyBytes_CheckExact(PyTuple_GET_ITEM(put, S_PROPERTIES)) &&
+           PyUnicode_Check(topic) && PyUnicode_IS_COMPACT_ASCII(topic) && PyUnicode_Check(key) &&
+           PyUnicode_IS_COMPACT_ASCII(key);
+}
+
+int
+rmq_is_batch(PyObject *batch)
+{
+    return PyTuple_CheckExact(batch) && PyTuple_GET_SIZE(batch) == B_COUNT &&
+           PyBytes_CheckExact(PyTuple_GET_ITEM(batch, B_BODY));
+}
+
+Py_ssize_t
+rmq_place(PyObject *number)
+{
+    const Py_ssize_t place = PyLong_AsSsize_t(number);
+    if (place < 0 && !PyErr_Occurred())
+        PyErr_SetString(PyExc_ValueError, "a negative place");
+    return place < 0 ? -1 : place;
+}
+
 /* -- requests --------------------------------------------------------------------------------------------------- */
 
 Py_ssize_t
@@ -224,12 +254,9 @@ rmq_read_sends(PyObject *module, PyObject *const *args, Py_ssize_t count)
         PyErr_SetString(PyExc_TypeError, "read_sends takes a list and a number");
         return NULL;
     }
-    const Py_ssize_t first = PyLong_AsSsize_t(args[1]);
-    if (first < 0) {
-        if (!PyErr_Occurred())
-            PyErr_SetString(PyExc_ValueError, "a negative place");
+    const Py_ssize_t first = rmq_place(args[1]);
+    if (first < 0)
         return NULL;
-    }
     PyObject *requests = PyList_New(0), *halves = PyList_New(0), *topic = NULL;
     int failed = requests == NULL || halves == NULL;
     for (Py_ssize_t index = first; !failed && index < PyList_GET_SIZE(args[0]); index++) {

@@ -42,15 +42,10 @@ index_hash(uint32_t hash)
     return hash >= 0x80000000u ? (0u - hash) & 0x7FFFFFFFu : hash;
 }
 
-/* -- answers, of `_sends.c` --------------------------------------------------------------------------------------- */
+/* -- places ------------------------------------------------------------------------------------------------------- */
 
-char *rmq_put_number(char *to, long long value);
-
-static inline char *
-put_bytes(char *to, PyObject *bytes)
-{
-    memcpy(to, PyBytes_AS_STRING(bytes), (size_t)PyBytes_GET_SIZE(bytes));
-    return to + PyBytes_GET_SIZE(bytes);
-}
+/* Of a send or a half message that is stored: physical offset i64, queue offset i64. Of a batch: how many messages i64,
+ * queue offset of the first i64, physical offset of each i64. */
+enum { SEND_PLACE = 16, BATCH_HEAD = 16, BATCH_PLACE = 8 };
 
 #endif

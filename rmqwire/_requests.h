@@ -107,6 +107,20 @@ enum { KIND_SEND, KIND_HALF, KIND_COMMIT, KIND_ROLLBACK };
 /* An end whose half message has not been read yet. */
 enum { E_GROUP, E_HALF_OFFSET, E_HALF_AT, E_KIND, E_COUNT };
 
+enum { B_OPAQUE, B_TOPIC, B_QUEUE, B_SYS_FLAG, B_BORN, B_BODY, B_COUNT };
+
+static inline long long
+number_at(PyObject *tuple, Py_ssize_t index)
+{
+    return PyLong_AsLongLong(PyTuple_GET_ITEM(tuple, index));
+}
+
+/* Whether something from outside is such a tuple, as far as its parts are taken for granted. */
+int rmq_is_put(PyObject *put);
+int rmq_is_batch(PyObject *batch);
+/* A place in a list; -1 with an error. */
+Py_ssize_t rmq_place(PyObject *number);
+
 /* Make a put of parts, whose references it takes; NULL with an error when one of them is NULL. */
 PyObject *rmq_new_put(PyObject *parts[S_COUNT]);
 

@@ -1,4 +1,4 @@
-/* Sends as the official producers write them: their records, their units and keys, their answers, a read in one call each.
+/* Sends as the official producers write them: their records, their units and keys, a read in one call each.
  *
  * The general path in Python (`GroupWriter.stage`, `SendReplies`) is the reference and serves everything that is not
  * plainly usual: whatever these functions do not know they leave alone, and the tests hold both ways equal.
@@ -9,8 +9,6 @@
 #include <structmember.h>
 
 /* -- making their records ----------------------------------------------------------------------------------------- */
-
-enum { PLACE = 16 };
 
 /* Queues are objects of one class with slots; where these lie in the object is asked of the class once. */
 static const char *const slot_names[SLOT_COUNT] = {"hasher", "staged", "staged_next", "memory", "max_offset"};
@@ -92,12 +90,6 @@ empty(PyObject *array)
         bytes->ob_start[0] = 0;
     }
     return 0;
-}
-
-static long long
-number_at(PyObject *tuple, Py_ssize_t index)
-{
-    return PyLong_AsLongLong(PyTuple_GET_ITEM(tuple, index));
 }
 
 /* Give the queue one more unit; its offset, or -1 with an error. */
@@ -184,20 +176,6 @@ put_tail(unsigned char *to, PyObject *put, long long queue_id)
     to += digits_of(number_at(put, S_QUEUE));
     *to++ = 2;
     return to;
-}
-
-static int
-is_put(PyObject *put)
-{
-    if (!PyTuple_CheckExact(put) || PyTuple_GET_SIZE(put) != S_COUNT)
-        return 0;
-    PyObject *topic = PyTuple_GET_ITEM(put, S_TOPIC), *keys = PyTuple_GET_ITEM(put, S_KEYS);
-    if (!PyTuple_CheckExact(keys) || PyTuple_GET_SIZE(keys) < 1)
-        return 0;
-    PyObject *key = PyTuple_GET_ITEM(keys, 0);
-    return PyBytes_CheckExact(PyTuple_GET_ITEM(put, S_BODY)) && PyBytes_CheckExact(PyTuple_GET_ITEM(put, S_PROPERTIES)) &&
-           PyUnicode_Check(topic) && PyUnicode_IS_COMPACT_ASCII(topic) && PyUnicode_Check(key) &&
-           PyUnicode_IS_COMPACT_ASCII(key);
 }
 
 /* What is equal in a run, and its limits. */
@@ -303,10 +281,11 @@ rmq_pack_sends(PyObject *module, PyObject *const *args, Py_ssize_t count)
     }
     const Run run = {args[2], args[3], args[4], args[5], args[6], args[7], args[8], args[9], args[10],
                      numbers[0], numbers[1], numbers[2], numbers[3], numbers[4]};
-    const Py_ssize_t first = PyLong_AsSsize_t(args[1]);
-    if (first < 0 || PyBytes_GET_SIZE(run.template) < TEMPLATE_MIN) {
-        if (!PyErr_Occurred())
-            PyErr_SetString(PyExc_ValueError, "a negative place, or a template that is too short");
+    const Py_ssize_t first = rmq_place(args[1]);
+    if (first < 0)
+        return NULL;
+    if (PyBytes_GET_SIZE(run.template) < TEMPLATE_MIN) {
+        PyErr_SetString(PyExc_ValueError, "a template that is too short");
         return NULL;
     }
 
@@ -315,7 +294,7 @@ rmq_pack_sends(PyObject *module, PyObject *const *args, Py_ssize_t count)
     Shape shape;
     for (; stop < PyList_GET_SIZE(puts); stop++) {
         PyObject *put = PyList_GET_ITEM(puts, stop);
-        if (!is_put(put)) {
+        if (!rmq_is_put(put)) {
             PyErr_SetString(PyExc_TypeError, "a put is what read_sends or read_halves gives");
             return NULL;
         }
@@ -335,7 +314,7 @@ rmq_pack_sends(PyObject *module, PyObject *const *args, Py_ssize_t count)
     if (PyErr_Occurred())
         return NULL;
     PyObject *records = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)total);
-    PyObject *places = PyBytes_FromStringAndSize(NULL, answered * PLACE);
+    PyObject *places = PyBytes_FromStringAndSize(NULL, answered * SEND_PLACE);
     if (records == NULL || places == NULL)
         goto failed;
     unsigned char *record = (unsigned char *)PyBytes_AS_STRING(records);
@@ -354,7 +333,7 @@ rmq_pack_sends(PyObject *module, PyObject *const *args, Py_ssize_t count)
         if (kind != KIND_COMMIT) {
             put64(place, (uint64_t)position);
             put64(place + 8, (uint64_t)queue_offset);
-            place += PLACE;
+            place += SEND_PLACE;
         }
         position += shape.size;
     }
@@ -462,113 +441,4 @@ failed:
     Py_XDECREF(arrived);
     Py_XDECREF(large);
     return NULL;
-}
-
-/* -- answering them ----------------------------------------------------------------------------------------------- */
-
-enum { PIECES = 7 };
-
-char *
-rmq_put_number(char *to, long long value)
-{
-    char digits[20];
-    int count = 0;
-    unsigned long long rest = value < 0 ? 0ull - (unsigned long long)value : (unsigned long long)value;
-    do {
-        digits[count++] = (char)('0' + rest % 10);
-        rest /= 10;
-    } while (rest);
-    if (value < 0)
-        *to++ = '-';
-    while (count)
-        *to++ = digits[--count];
-    return to;
-}
-
-static int
-is_answered(PyObject *put)
-{
-    const long long kind = number_at(put, S_KIND);
-    return kind == KIND_SEND || kind == KIND_HALF;
-}
-
-const char rmq_send_answers_doc[] =
-    "send_answers(pieces: tuple[bytes, ...], code: int, puts: list, first: int, places: bytes) -> bytes\n\n"
-    "Write the answers to sends and half messages from `first` on, as many as there are places, as whole frames; ends of\n"
-    "transactions between them are passed over. Between the seven pieces\n"
-    "of a JSON header stand: code, physical offset in 16 hex digits, queue id, queue offset, unique key, opaque.";
-
-PyObject *
-rmq_send_answers(PyObject *module, PyObject *const *args, Py_ssize_t count)
-{
-    (void)module;
-    if (count != 5 || !PyTuple_CheckExact(args[0]) || PyTuple_GET_SIZE(args[0]) != PIECES ||
-        !PyList_CheckExact(args[2]) || !PyBytes_CheckExact(args[4])) {
-        PyErr_SetString(PyExc_TypeError, "send_answers takes seven pieces, a code, sends, a number and places");
-        return NULL;
-    }
-    const long long code = PyLong_AsLongLong(args[1]);
-    const Py_ssize_t first = PyLong_AsSsize_t(args[3]), answers = PyBytes_GET_SIZE(args[4]) / PLACE;
-    if (PyErr_Occurred())
-        return NULL;
-    if (first < 0) {
-        PyErr_SetString(PyExc_ValueError, "a negative place");
-        return NULL;
-    }
-    PyObject *pieces[PIECES];
-    Py_ssize_t size = 0;
-    for (int index = 0; index < PIECES; index++) {
-        pieces[index] = PyTuple_GET_ITEM(args[0], index);
-        if (!PyBytes_CheckExact(pieces[index])) {
-            PyErr_SetString(PyExc_TypeError, "a piece is bytes");
-            return NULL;
-        }
-        size += PyBytes_GET_SIZE(pieces[index]);
-    }
-    Py_ssize_t room = 0, found = 0;
-    for (Py_ssize_t index = first; found < answers; index++) {
-        PyObject *put = index < PyList_GET_SIZE(args[2]) ? PyList_GET_ITEM(args[2], index) : NULL;
-        if (put == NULL || !is_put(put)) {
-            PyErr_SetString(PyExc_TypeError, put == NULL ? "more places than sends" : "a put is what read_sends gives");
-            return NULL;
-        }
-        if (!is_answered(put))
-            continue;
-        found++;
-        room += 8 + size + 4 * 20 + 16 + PyUnicode_GET_LENGTH(PyTuple_GET_ITEM(PyTuple_GET_ITEM(put, S_KEYS), 0));
-    }
-    char *begin = PyMem_Malloc(room ? (size_t)room : 1), *to = begin;
-    if (begin == NULL)
-        return PyErr_NoMemory();
-    const unsigned char *place = (const unsigned char *)PyBytes_AS_STRING(args[4]);
-    for (Py_ssize_t index = first; found > 0; index++) {
-        PyObject *send = PyList_GET_ITEM(args[2], index);
-        if (!is_answered(send))
-            continue;
-        found--;
-        PyObject *key = PyTuple_GET_ITEM(PyTuple_GET_ITEM(send, S_KEYS), 0);
-        const uint64_t physical = get64(place), queue_offset = get64(place + 8);
-        char *frame = to;
-        to = put_bytes(to + 8, pieces[0]);
-        to = rmq_put_number(to, code);
-        to = put_bytes(to, pieces[1]);
-        for (int shift = 60; shift >= 0; shift -= 4)
-            *to++ = "0123456789ABCDEF"[physical >> shift & 15];
-        to = put_bytes(to, pieces[2]);
-        to = rmq_put_number(to, number_at(send, S_QUEUE));
-        to = put_bytes(to, pieces[3]);
-        to = rmq_put_number(to, (long long)queue_offset);
-        to = put_bytes(to, pieces[4]);
-        memcpy(to, PyUnicode_1BYTE_DATA(key), (size_t)PyUnicode_GET_LENGTH(key));
-        to += PyUnicode_GET_LENGTH(key);
-        to = put_bytes(to, pieces[5]);
-        to = rmq_put_number(to, number_at(send, S_OPAQUE));
-        to = put_bytes(to, pieces[6]);
-        put32((unsigned char *)frame, (uint32_t)(to - frame - 4));
-        put32((unsigned char *)frame + 4, (uint32_t)(to - frame - 8)); /* the serialization byte of JSON is 0 */
-        place += PLACE;
-    }
-    PyObject *out = PyErr_Occurred() ? NULL : PyBytes_FromStringAndSize(begin, to - begin);
-    PyMem_Free(begin);
-    return out;
 }

@@ -62,17 +62,20 @@ extern const char rmq_read_sends_doc[], rmq_read_halves_doc[];
 
 /* Of `_sends.c`. */
 PyObject *rmq_pack_sends(PyObject *module, PyObject *const *args, Py_ssize_t count);
-PyObject *rmq_send_answers(PyObject *module, PyObject *const *args, Py_ssize_t count);
 PyObject *rmq_append_units(PyObject *module, PyObject *const *args, Py_ssize_t count);
-extern const char rmq_pack_sends_doc[], rmq_send_answers_doc[], rmq_append_units_doc[];
+extern const char rmq_pack_sends_doc[], rmq_append_units_doc[];
 int rmq_sends_init(void);
 
 /* Of `_batches.c`. */
 PyObject *rmq_read_batches(PyObject *module, PyObject *const *args, Py_ssize_t count);
 PyObject *rmq_pack_batches(PyObject *module, PyObject *const *args, Py_ssize_t count);
-PyObject *rmq_batch_answers(PyObject *module, PyObject *const *args, Py_ssize_t count);
-extern const char rmq_read_batches_doc[], rmq_pack_batches_doc[], rmq_batch_answers_doc[];
+extern const char rmq_read_batches_doc[], rmq_pack_batches_doc[];
 int rmq_batches_init(void);
+
+/* Of `_answers.c`. */
+PyObject *rmq_send_answers(PyObject *module, PyObject *const *args, Py_ssize_t count);
+PyObject *rmq_batch_answers(PyObject *module, PyObject *const *args, Py_ssize_t count);
+extern const char rmq_send_answers_doc[], rmq_batch_answers_doc[];
 
 /* Of `_syncs.c`. */
 int rmq_syncs_init(PyObject *module);

@@ -290,8 +290,8 @@ def test_wrong_arguments_are_refused() -> None:
                   ([batch], 0, [object()], *rest), ([batch], "0", [queue], *rest)):  # fmt: skip
         with pytest.raises((TypeError, AttributeError)):
             speed.pack_batches(*wrong)
-    for first, template in ((-1, bytes(88)), (0, bytes(87)), (0, bytes(129))):
-        with pytest.raises(ValueError, match="template"):
+    for first, template, why in ((-1, bytes(88), "negative"), (0, bytes(87), "template"), (0, bytes(129), "template")):
+        with pytest.raises(ValueError, match=why):
             speed.pack_batches([batch], first, [queue], [], [], template, *rest[3:])  # type: ignore[arg-type]
     assert speed.pack_batches([batch], 5, [queue], *rest) == (b"", b"", 0, 0)  # type: ignore[arg-type]
     with pytest.raises(TypeError):
