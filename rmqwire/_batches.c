@@ -1,15 +1,11 @@
-/* Batches as the official producers send them, a read of them in one call: header, records.
+/* Records of batches: those of a read in one call.
  *
- * The general path in Python (`SendHandlers`, `BatchWriter.stage_client_batch`, `SendReplies`) is the reference and serves
- * everything that is not plainly usual: whatever these functions do not know they leave alone, and the tests hold both
- * ways equal.
+ * `BatchWriter.stage_client_batch` is the reference and serves everything that is not plainly usual: whatever this does not
+ * know it leaves alone, and the tests hold both ways equal.
  */
 
 #include "_records.h"
 #include "_requests.h"
-
-enum { SEND_BATCH_MESSAGE = 320 };
-enum { TOPIC_MAX = 127 };
 
 static PyObject *topic_hash_name;
 
@@ -18,127 +14,6 @@ rmq_batches_init(void)
 {
     topic_hash_name = PyUnicode_InternFromString("_topic_hash");
     return topic_hash_name == NULL ? -1 : 0;
-}
-
-/* -- reading a run of batches ------------------------------------------------------------------------------------- */
-
-/* What a batch is asked for with. */
-typedef struct {
-    Head head;
-    Letters letters;
-} Request;
-
-static int
-take_field(void *into, long long code, Slice key, Slice value, int form)
-{
-    return code == SEND_BATCH_MESSAGE && rmq_take_letter(&((Request *)into)->letters, key, value, form);
-}
-
-static int
-has_usual_properties(const Letters *letters)
-{
-    const Slice given = letters->fields[PROPERTIES];
-    unsigned char plain[PROPERTIES_MAX];
-    if (given.size < 0)
-        return 1;
-    if (!letters->properties_escaped)
-        return rmq_are_harmless(given.at, given.size);
-    if (given.size > PROPERTIES_MAX)
-        return 0;
-    const Py_ssize_t size = rmq_unescape(given, plain);
-    return size >= 0 && rmq_are_harmless(plain, size);
-}
-
-/* The batch as a tuple; NULL without an error when it is not usual. */
-static PyObject *
-one_batch(PyObject *frame, PyObject *topic)
-{
-    if (!PyTuple_CheckExact(frame) || PyTuple_GET_SIZE(frame) != 3)
-        return NULL;
-    PyObject *header = PyTuple_GET_ITEM(frame, 1), *body = PyTuple_GET_ITEM(frame, 2);
-    if (!PyBytes_CheckExact(header) || !PyBytes_CheckExact(body) || PyBytes_GET_SIZE(body) == 0)
-        return NULL;
-    const long serialization = PyLong_AsLong(PyTuple_GET_ITEM(frame, 0));
-    Request request;
-    rmq_no_letters(&request.letters);
-    if (!rmq_read_head(serialization, (const unsigned char *)PyBytes_AS_STRING(header), PyBytes_GET_SIZE(header),
-                       &request.head, take_field, &request))
-        return NULL;
-    const Slice *fields = request.letters.fields;
-    if (request.head.code != SEND_BATCH_MESSAGE || request.head.flag != 0 || fields[GROUP].size < 0 ||
-        fields[TOPIC].size < 0 || fields[DEFAULT_TOPIC].size < 0)
-        return NULL;
-    const long long queue_id = rmq_number(fields[QUEUE_ID], 0x7FFFFFFF), sys_flag = rmq_number(fields[SYS_FLAG], 0xFFFF);
-    const long long born = rmq_number(fields[BORN], 0x7FFFFFFFFFFFFFFF);
-    if (queue_id < 0 || sys_flag < 0 || (sys_flag & ~COMPRESSION_BITS) || born < 0 ||
-        rmq_number(fields[FLAG], 0x7FFFFFFF) < 0 || rmq_number(fields[DEFAULT_QUEUES], 0x7FFFFFFF) < 0)
-        return NULL;
-    if ((fields[RECONSUMED].size >= 0 && !equals(fields[RECONSUMED], "0")) ||
-        (fields[UNIT_MODE].size >= 0 && !equals(fields[UNIT_MODE], "false") && !equals(fields[UNIT_MODE], "true")) ||
-        (fields[MAX_RECONSUMES].size >= 0 && rmq_number(fields[MAX_RECONSUMES], 0x7FFFFFFF) < 0) ||
-        (fields[BATCH].size >= 0 && !equals(fields[BATCH], "false") && !equals(fields[BATCH], "true")))
-        return NULL;
-    if (fields[TOPIC].size > TOPIC_MAX || !has_usual_properties(&request.letters))
-        return NULL;
-    if (topic != NULL && (PyUnicode_GET_LENGTH(topic) != fields[TOPIC].size ||
-                          memcmp(PyUnicode_1BYTE_DATA(topic), fields[TOPIC].at, (size_t)fields[TOPIC].size) != 0))
-        return NULL;
-
-    PyObject *tuple = PyTuple_New(B_COUNT);
-    if (tuple == NULL)
-        return NULL;
-    PyTuple_SET_ITEM(tuple, B_OPAQUE, PyLong_FromLongLong(request.head.opaque));
-    PyTuple_SET_ITEM(tuple, B_TOPIC, topic != NULL ? Py_NewRef(topic)
-                                                   : PyUnicode_DecodeASCII((const char *)fields[TOPIC].at,
-                                                                           fields[TOPIC].size, NULL));
-    PyTuple_SET_ITEM(tuple, B_QUEUE, PyLong_FromLongLong(queue_id));
-    PyTuple_SET_ITEM(tuple, B_SYS_FLAG, PyLong_FromLongLong(sys_flag));
-    PyTuple_SET_ITEM(tuple, B_BORN, PyLong_FromLongLong(born));
-    PyTuple_SET_ITEM(tuple, B_BODY, Py_NewRef(body));
-    for (Py_ssize_t index = 0; index < B_COUNT; index++)
-        if (PyTuple_GET_ITEM(tuple, index) == NULL) {
-            Py_DECREF(tuple);
-            return NULL;
-        }
-    return tuple;
-}
-
-const char rmq_read_batches_doc[] =
-    "read_batches(frames: list, first: int) -> list[tuple]\n\n"
-    "Read the usual batches to one topic from frame `first` on, up to the first frame that is something else: `(opaque,\n"
-    "topic, queue id, sys flag, born timestamp, body)`. Usual: SEND_BATCH_MESSAGE, two-way, all its required fields in\n"
-    "their plain form, not consumed before, no properties but UNIQ_KEY and WAIT=true. The body is not looked at.";
-
-PyObject *
-rmq_read_batches(PyObject *module, PyObject *const *args, Py_ssize_t count)
-{
-    (void)module;
-    if (count != 2 || !PyList_CheckExact(args[0])) {
-        PyErr_SetString(PyExc_TypeError, "read_batches takes a list and a number");
-        return NULL;
-    }
-    const Py_ssize_t first = rmq_place(args[1]);
-    if (first < 0)
-        return NULL;
-    PyObject *batches = PyList_New(0), *topic = NULL;
-    if (batches == NULL)
-        return NULL;
-    for (Py_ssize_t index = first; index < PyList_GET_SIZE(args[0]); index++) {
-        PyObject *batch = one_batch(PyList_GET_ITEM(args[0], index), topic);
-        if (batch == NULL)
-            break;
-        if (topic == NULL)
-            topic = PyTuple_GET_ITEM(batch, B_TOPIC); /* the list keeps it */
-        const int failed = PyList_Append(batches, batch);
-        Py_DECREF(batch);
-        if (failed < 0)
-            break;
-    }
-    if (PyErr_Occurred()) {
-        Py_DECREF(batches);
-        return NULL;
-    }
-    return batches;
 }
 
 /* -- keys of their messages --------------------------------------------------------------------------------------- */

@@ -58,10 +58,7 @@ end_of(const Span *span, PyObject *end)
         memcmp(known.group.at, PyBytes_AS_STRING(group), (size_t)known.group.size) != 0)
         return NULL;
     const long long queue_id = rmq_number(known.real_queue, 0x7FFFFFFF);
-    if (queue_id < 0 || known.real_topic.size < 1 ||
-        (span->topic != NULL && (PyUnicode_GET_LENGTH(span->topic) != known.real_topic.size ||
-                                 memcmp(PyUnicode_1BYTE_DATA(span->topic), known.real_topic.at,
-                                        (size_t)known.real_topic.size) != 0)))
+    if (queue_id < 0 || known.real_topic.size < 1 || !is_same_topic(span->topic, known.real_topic))
         return NULL;
 
     /* All but the real topic and queue, in their order. */
@@ -83,9 +80,7 @@ end_of(const Span *span, PyObject *end)
     const uint32_t kept_flags = sys_flag & ~(uint32_t)(SYS_FLAG_ROLLBACK | BORN_HOST_V6 | STORE_HOST_V6);
     PyObject *parts[S_COUNT] = {
         [S_OPAQUE] = PyLong_FromLong(0),
-        [S_TOPIC] = span->topic != NULL
-                        ? Py_NewRef(span->topic)
-                        : PyUnicode_DecodeASCII((const char *)known.real_topic.at, known.real_topic.size, NULL),
+        [S_TOPIC] = topic_text(span->topic, known.real_topic),
         [S_QUEUE] = PyLong_FromLongLong(queue_id),
         [S_SYS_FLAG] = PyLong_FromLong((long)(kept_flags | SYS_FLAG_COMMIT)),
         [S_BORN] = PyLong_FromLongLong((long long)get64(record + AT_BORN)),
@@ -98,7 +93,7 @@ end_of(const Span *span, PyObject *end)
         [S_HALF_AT] = Py_NewRef(PyTuple_GET_ITEM(end, E_HALF_AT)),
         [S_HALF_OFFSET] = Py_NewRef(PyTuple_GET_ITEM(end, E_HALF_OFFSET)),
     };
-    return rmq_new_put(parts);
+    return rmq_new_tuple(parts, S_COUNT);
 }
 
 const char rmq_read_halves_doc[] =

@@ -4,11 +4,19 @@
 #define RMQWIRE_REQUESTS_H
 
 #include "_speed.h"
+#include <limits.h>
 
 typedef struct {
     const unsigned char *at;
     Py_ssize_t size; /* -1: absent */
 } Slice;
+
+/* A frame as `cut_frames` gives it. */
+typedef struct {
+    long serialization;
+    Slice header;
+    PyObject *body;
+} Frame;
 
 enum { SYS_FLAG_PREPARED = 4, SYS_FLAG_COMMIT = 8, SYS_FLAG_ROLLBACK = 12 };
 enum { PROPERTIES_MAX = 32767 };
@@ -56,11 +64,12 @@ typedef struct {
     long long code, flag, opaque;
 } Head;
 
-/* Read the header of a frame of the given serialization. 0 for one that is not usual: with members that mean something to
- * brokers, not in the form in which the official clients write it, or with a field that is not taken. */
-int rmq_read_head(long serialization, const unsigned char *data, Py_ssize_t size, Head *head, TakeField take, void *into);
+/* Read the header of a frame. 0 for one that is not usual: with members that mean something to brokers, not in the form in
+ * which the official clients write it, or with a field that is not taken. */
+int rmq_read_head(const Frame *frame, Head *head, TakeField take, void *into);
 
-/* The fields of SEND_MESSAGE_V2 and SEND_BATCH_MESSAGE by their letters, of `_reading.c`. */
+/* -- fields of SEND_MESSAGE_V2 and SEND_BATCH_MESSAGE by their letters, of `_letters.c` --------------------------- */
+
 enum { GROUP, TOPIC, DEFAULT_TOPIC, DEFAULT_QUEUES, QUEUE_ID, SYS_FLAG, BORN, FLAG, PROPERTIES, RECONSUMED, UNIT_MODE,
        MAX_RECONSUMES, BATCH, BROKER, LETTERS };
 enum { COMPRESSION_BITS = 0x701 };
@@ -73,6 +82,14 @@ typedef struct {
 void rmq_no_letters(Letters *letters);
 /* 0 when there is no such letter, it was there already, or the value is none that is usual. */
 int rmq_take_letter(Letters *letters, Slice key, Slice value, int form);
+
+typedef struct {
+    long long queue_id, sys_flag, born, flag;
+} Usual;
+
+/* Whether all required letters are there, and all have values that are usual for a batch, or else a send, to that topic,
+ * whatever its properties are; the numbers among them. */
+int rmq_usual_letters(const Letters *letters, PyObject *topic, int is_batch, Usual *usual);
 /* Write out `\u0001` and `\u0002`; the size, or -1 for any other escape. */
 Py_ssize_t rmq_unescape(Slice text, unsigned char *out);
 
@@ -96,7 +113,33 @@ int32_t rmq_tags_code(Slice tags);
 /* (unique key, key, ...), behind them "T#tags"; NULL with an error. */
 PyObject *rmq_keys_of(const Known *known);
 
-/* -- tuples ------------------------------------------------------------------------------------------------------- */
+/* -- topics: of a run, which is NULL before a request has named it ------------------------------------------------- */
+
+static inline int
+is_same_topic(PyObject *topic, Slice named)
+{
+    return topic == NULL || (PyUnicode_GET_LENGTH(topic) == named.size &&
+                             memcmp(PyUnicode_1BYTE_DATA(topic), named.at, (size_t)named.size) == 0);
+}
+
+/* The topic as a text of its own or, of a run, that which all requests share. */
+static inline PyObject *
+topic_text(PyObject *topic, Slice named)
+{
+    return topic != NULL ? Py_NewRef(topic) : PyUnicode_DecodeASCII((const char *)named.at, named.size, NULL);
+}
+
+/* -- runs, of `_runs.c` ------------------------------------------------------------------------------------------- */
+
+/* A request as a tuple; NULL without an error when it is not usual. A request that has a topic sets it. */
+typedef PyObject *(*ReadOne)(const Frame *frame, PyObject **topic);
+
+/* Read requests of frames, with the arguments (frames, first), up to the first that is not usual. */
+PyObject *rmq_read_run(PyObject *const *args, Py_ssize_t count, ReadOne read_one);
+/* A place in a list; -1 with an error. */
+Py_ssize_t rmq_place(PyObject *number);
+
+/* -- tuples, of `_runs.c` ----------------------------------------------------------------------------------------- */
 
 /* What is put into the log. Of an end, `S_OPAQUE` is 0; `S_HALF_AT` and `S_HALF_OFFSET` are where its half message is, in
  * the log and in its queue. */
@@ -109,19 +152,16 @@ enum { E_GROUP, E_HALF_OFFSET, E_HALF_AT, E_KIND, E_COUNT };
 
 enum { B_OPAQUE, B_TOPIC, B_QUEUE, B_SYS_FLAG, B_BORN, B_BODY, B_COUNT };
 
+/* A tuple of parts, whose references it takes; NULL with an error when one of them is NULL. */
+PyObject *rmq_new_tuple(PyObject *const *parts, int count);
+/* Whether something from outside is such a tuple, as far as its parts are taken for granted. */
+int rmq_is_put(PyObject *put);
+int rmq_is_batch(PyObject *batch);
+
 static inline long long
 number_at(PyObject *tuple, Py_ssize_t index)
 {
     return PyLong_AsLongLong(PyTuple_GET_ITEM(tuple, index));
 }
-
-/* Whether something from outside is such a tuple, as far as its parts are taken for granted. */
-int rmq_is_put(PyObject *put);
-int rmq_is_batch(PyObject *batch);
-/* A place in a list; -1 with an error. */
-Py_ssize_t rmq_place(PyObject *number);
-
-/* Make a put of parts, whose references it takes; NULL with an error when one of them is NULL. */
-PyObject *rmq_new_put(PyObject *parts[S_COUNT]);
 
 #endif

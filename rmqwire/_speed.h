@@ -55,10 +55,11 @@ uint32_t rmq_java_hash(uint32_t hash, PyObject *text);
 uint32_t rmq_crc32(const unsigned char *at, size_t size);
 int rmq_crc_init(PyObject *module);
 
-/* Of `_reading.c` and `_halves.c`. */
+/* Of `_readsends.c`, `_readbatches.c` and `_halves.c`. */
+PyObject *rmq_read_batches(PyObject *module, PyObject *const *args, Py_ssize_t count);
 PyObject *rmq_read_sends(PyObject *module, PyObject *const *args, Py_ssize_t count);
 PyObject *rmq_read_halves(PyObject *module, PyObject *const *args, Py_ssize_t count);
-extern const char rmq_read_sends_doc[], rmq_read_halves_doc[];
+extern const char rmq_read_sends_doc[], rmq_read_batches_doc[], rmq_read_halves_doc[];
 
 /* Of `_sends.c`. */
 PyObject *rmq_pack_sends(PyObject *module, PyObject *const *args, Py_ssize_t count);
@@ -67,9 +68,8 @@ extern const char rmq_pack_sends_doc[], rmq_append_units_doc[];
 int rmq_sends_init(void);
 
 /* Of `_batches.c`. */
-PyObject *rmq_read_batches(PyObject *module, PyObject *const *args, Py_ssize_t count);
 PyObject *rmq_pack_batches(PyObject *module, PyObject *const *args, Py_ssize_t count);
-extern const char rmq_read_batches_doc[], rmq_pack_batches_doc[];
+extern const char rmq_pack_batches_doc[];
 int rmq_batches_init(void);
 
 /* Of `_answers.c`. */
