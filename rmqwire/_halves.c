@@ -93,7 +93,7 @@ end_of(const Span *span, PyObject *end)
         [S_HALF_AT] = Py_NewRef(PyTuple_GET_ITEM(end, E_HALF_AT)),
         [S_HALF_OFFSET] = Py_NewRef(PyTuple_GET_ITEM(end, E_HALF_OFFSET)),
     };
-    return rmq_new_tuple(parts, S_COUNT);
+    return new_tuple(parts, S_COUNT);
 }
 
 const char rmq_read_halves_doc[] =

@@ -187,9 +187,8 @@ read_binary(const unsigned char *at, Py_ssize_t size, Head *head, TakeField take
 }
 
 int
-rmq_read_head(const Frame *frame, Head *head, TakeField take_field, void *into)
+rmq_read_head(long serialization, Slice header, Head *head, TakeField take_field, void *into)
 {
-    const Slice header = frame->header;
-    return frame->serialization == 0 ? read_json(header.at, header.size, head, take_field, into)
-                                     : frame->serialization == 1 && read_binary(header.at, header.size, head, take_field, into);
+    return serialization == 0 ? read_json(header.at, header.size, head, take_field, into)
+                              : serialization == 1 && read_binary(header.at, header.size, head, take_field, into);
 }

@@ -10,22 +10,6 @@ rmq_no_letters(Letters *letters)
         letters->fields[index].size = -1;
 }
 
-int
-rmq_take_letter(Letters *letters, Slice key, Slice value, int form)
-{
-    if (key.size != 1 || key.at[0] < 'a' || key.at[0] >= 'a' + LETTERS || value.size == 0)
-        return 0;
-    const int which = key.at[0] - 'a';
-    if (which == PROPERTIES)
-        letters->properties_escaped = form == FORM_ESCAPED;
-    else if (form == FORM_ESCAPED || (form == FORM_RAW && !rmq_is_plain(value)))
-        return 0;
-    if (letters->fields[which].size >= 0)
-        return 0;
-    letters->fields[which] = value;
-    return 1;
-}
-
 static int
 is_absent_or(Slice field, const char *word)
 {

@@ -17,7 +17,7 @@ typedef struct {
 static int
 take_field(void *into, long long code, Slice key, Slice value, int form)
 {
-    return code == SEND_BATCH_MESSAGE && rmq_take_letter(&((Request *)into)->letters, key, value, form);
+    return code == SEND_BATCH_MESSAGE && take_letter(&((Request *)into)->letters, key, value, form);
 }
 
 static int
@@ -42,7 +42,7 @@ read_one(const Frame *frame, PyObject **topic)
     Usual usual;
     rmq_no_letters(&request.letters);
     const Slice *fields = request.letters.fields;
-    if (PyBytes_GET_SIZE(frame->body) == 0 || !rmq_read_head(frame, &request.head, take_field, &request) ||
+    if (PyBytes_GET_SIZE(frame->body) == 0 || !rmq_read_head(frame->serialization, frame->header, &request.head, take_field, &request) ||
         request.head.code != SEND_BATCH_MESSAGE || request.head.flag != 0 ||
         !rmq_usual_letters(&request.letters, *topic, 1, &usual) || fields[TOPIC].size > TOPIC_MAX ||
         !has_usual_properties(&request.letters))
@@ -56,7 +56,7 @@ read_one(const Frame *frame, PyObject **topic)
         [B_BODY] = Py_NewRef(frame->body),
     };
     *topic = parts[B_TOPIC];
-    return rmq_new_tuple(parts, B_COUNT);
+    return new_tuple(parts, B_COUNT);
 }
 
 const char rmq_read_batches_doc[] =

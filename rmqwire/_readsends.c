@@ -43,7 +43,7 @@ take_field(void *into, long long code, Slice key, Slice value, int form)
 {
     Request *request = into;
     if (code == SEND_MESSAGE_V2)
-        return rmq_take_letter(&request->letters, key, value, form);
+        return take_letter(&request->letters, key, value, form);
     return code == END_TRANSACTION && take_end_field(request, key, value, form);
 }
 
@@ -88,7 +88,7 @@ one_send(const Request *request, const Frame *frame, PyObject **topic)
         [S_HALF_OFFSET] = Py_XNewRef(zero),
     };
     *topic = parts[S_TOPIC];
-    return rmq_new_tuple(parts, S_COUNT);
+    return new_tuple(parts, S_COUNT);
 }
 
 /* The end of a transaction as a tuple. */
@@ -116,7 +116,7 @@ read_one(const Frame *frame, PyObject **topic)
     rmq_no_letters(&request.letters);
     for (int index = 0; index < END_FIELDS; index++)
         request.end_fields[index].size = -1;
-    if (!rmq_read_head(frame, &request.head, take_field, &request))
+    if (!rmq_read_head(frame->serialization, frame->header, &request.head, take_field, &request))
         return NULL;
     return request.head.code == SEND_MESSAGE_V2 ? one_send(&request, frame, topic) : one_end(&request);
 }

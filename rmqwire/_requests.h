@@ -64,9 +64,9 @@ typedef struct {
     long long code, flag, opaque;
 } Head;
 
-/* Read the header of a frame. 0 for one that is not usual: with members that mean something to brokers, not in the form in
+/* Read the header of a frame of the given serialization. 0 for one that is not usual: with members that mean something to brokers, not in the form in
  * which the official clients write it, or with a field that is not taken. */
-int rmq_read_head(const Frame *frame, Head *head, TakeField take, void *into);
+int rmq_read_head(long serialization, Slice header, Head *head, TakeField take_field, void *into);
 
 /* -- fields of SEND_MESSAGE_V2 and SEND_BATCH_MESSAGE by their letters, of `_letters.c` --------------------------- */
 
@@ -81,7 +81,21 @@ typedef struct {
 
 void rmq_no_letters(Letters *letters);
 /* 0 when there is no such letter, it was there already, or the value is none that is usual. */
-int rmq_take_letter(Letters *letters, Slice key, Slice value, int form);
+static inline int
+take_letter(Letters *letters, Slice key, Slice value, int form)
+{
+    if (key.size != 1 || key.at[0] < 'a' || key.at[0] >= 'a' + LETTERS || value.size == 0)
+        return 0;
+    const int which = key.at[0] - 'a';
+    if (which == PROPERTIES)
+        letters->properties_escaped = form == FORM_ESCAPED;
+    else if (form == FORM_ESCAPED || (form == FORM_RAW && !rmq_is_plain(value)))
+        return 0;
+    if (letters->fields[which].size >= 0)
+        return 0;
+    letters->fields[which] = value;
+    return 1;
+}
 
 typedef struct {
     long long queue_id, sys_flag, born, flag;
@@ -153,7 +167,24 @@ enum { E_GROUP, E_HALF_OFFSET, E_HALF_AT, E_KIND, E_COUNT };
 enum { B_OPAQUE, B_TOPIC, B_QUEUE, B_SYS_FLAG, B_BORN, B_BODY, B_COUNT };
 
 /* A tuple of parts, whose references it takes; NULL with an error when one of them is NULL. */
-PyObject *rmq_new_tuple(PyObject *const *parts, int count);
+static inline PyObject *
+new_tuple(PyObject *const *parts, int count)
+{
+    PyObject *tuple = PyTuple_New(count);
+    int complete = tuple != NULL;
+    for (int index = 0; index < count; index++)
+        complete &= parts[index] != NULL;
+    for (int index = 0; index < count; index++) {
+        if (complete)
+            PyTuple_SET_ITEM(tuple, index, parts[index]);
+        else
+            Py_XDECREF(parts[index]);
+    }
+    if (!complete)
+        Py_CLEAR(tuple);
+    return tuple;
+}
+
 /* Whether something from outside is such a tuple, as far as its parts are taken for granted. */
 int rmq_is_put(PyObject *put);
 int rmq_is_batch(PyObject *batch);

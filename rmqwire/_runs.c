@@ -57,24 +57,6 @@ rmq_read_run(PyObject *const *args, Py_ssize_t count, ReadOne read_one)
 
 /* -- tuples ------------------------------------------------------------------------------------------------------- */
 
-PyObject *
-rmq_new_tuple(PyObject *const *parts, int count)
-{
-    PyObject *tuple = PyTuple_New(count);
-    int complete = tuple != NULL;
-    for (int index = 0; index < count; index++)
-        complete &= parts[index] != NULL;
-    for (int index = 0; index < count; index++) {
-        if (complete)
-            PyTuple_SET_ITEM(tuple, index, parts[index]);
-        else
-            Py_XDECREF(parts[index]);
-    }
-    if (!complete)
-        Py_CLEAR(tuple);
-    return tuple;
-}
-
 int
 rmq_is_put(PyObject *put)
 {
