@@ -6,11 +6,6 @@
 #include "_speed.h"
 #include <limits.h>
 
-typedef struct {
-    const unsigned char *at;
-    Py_ssize_t size; /* -1: absent */
-} Slice;
-
 /* A frame as `cut_frames` gives it. */
 typedef struct {
     long serialization;
@@ -64,8 +59,8 @@ typedef struct {
     long long code, flag, opaque;
 } Head;
 
-/* Read the header of a frame of the given serialization. 0 for one that is not usual: with members that mean something to brokers, not in the form in
- * which the official clients write it, or with a field that is not taken. */
+/* Read the header of a frame of the given serialization. 0 for one that is not usual: with members that mean something to
+ * brokers, not in the form in which the official clients write it, or with a field that is not taken. */
 int rmq_read_head(long serialization, Slice header, Head *head, TakeField take_field, void *into);
 
 /* -- fields of SEND_MESSAGE_V2 and SEND_BATCH_MESSAGE by their letters, of `_letters.c` --------------------------- */
@@ -152,6 +147,8 @@ typedef PyObject *(*ReadOne)(const Frame *frame, PyObject **topic);
 PyObject *rmq_read_run(PyObject *const *args, Py_ssize_t count, ReadOne read_one);
 /* A place in a list; -1 with an error. */
 Py_ssize_t rmq_place(PyObject *number);
+/* So many whole numbers; -1 with an error. */
+int rmq_numbers(PyObject *const *args, int count, long long *numbers);
 
 /* -- tuples, of `_runs.c` ----------------------------------------------------------------------------------------- */
 

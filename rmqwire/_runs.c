@@ -14,6 +14,17 @@ rmq_place(PyObject *number)
     return place < 0 ? -1 : place;
 }
 
+int
+rmq_numbers(PyObject *const *args, int count, long long *numbers)
+{
+    for (int index = 0; index < count; index++) {
+        numbers[index] = PyLong_AsLongLong(args[index]);
+        if (numbers[index] == -1 && PyErr_Occurred())
+            return -1;
+    }
+    return 0;
+}
+
 /* Take a frame apart as `cut_frames` put it together; 0, maybe with an error, when it is none. */
 static int
 take_frame(PyObject *tuple, Frame *frame)
@@ -24,7 +35,7 @@ take_frame(PyObject *tuple, Frame *frame)
     if (!PyBytes_CheckExact(header) || !PyBytes_CheckExact(body))
         return 0;
     frame->serialization = PyLong_AsLong(PyTuple_GET_ITEM(tuple, 0));
-    frame->header = (Slice){(const unsigned char *)PyBytes_AS_STRING(header), PyBytes_GET_SIZE(header)};
+    frame->header = bytes_of(header);
     frame->body = body;
     return 1;
 }

@@ -361,7 +361,7 @@ PyMODINIT_FUNC
 PyInit__speed(void)
 {
     topic_hash_name = PyUnicode_InternFromString("_topic_hash");
-    if (topic_hash_name == NULL || rmq_sends_init() < 0 || rmq_batches_init() < 0)
+    if (topic_hash_name == NULL || rmq_queues_init() < 0 || rmq_keys_init() < 0)
         return NULL;
     PyObject *module = PyModule_Create(&definition);
     if (module != NULL && (rmq_crc_init(module) < 0 || rmq_syncs_init(module) < 0))

@@ -1,4 +1,4 @@
-/* What the compiled parts share: big-endian numbers, CRC-32, Java's text hash. */
+/* What the compiled parts share: pieces of bytes, big-endian numbers, CRC-32, Java's text hash. */
 
 #ifndef RMQWIRE_SPEED_H
 #define RMQWIRE_SPEED_H
@@ -7,6 +7,17 @@
 #include <Python.h>
 #include <stdint.h>
 #include <string.h>
+
+typedef struct {
+    const unsigned char *at;
+    Py_ssize_t size; /* -1: absent */
+} Slice;
+
+static inline Slice
+bytes_of(PyObject *bytes)
+{
+    return (Slice){(const unsigned char *)PyBytes_AS_STRING(bytes), PyBytes_GET_SIZE(bytes)};
+}
 
 static inline uint32_t
 get32(const unsigned char *at)
@@ -61,16 +72,18 @@ PyObject *rmq_read_sends(PyObject *module, PyObject *const *args, Py_ssize_t cou
 PyObject *rmq_read_halves(PyObject *module, PyObject *const *args, Py_ssize_t count);
 extern const char rmq_read_sends_doc[], rmq_read_batches_doc[], rmq_read_halves_doc[];
 
-/* Of `_sends.c`. */
+/* Of `_packsends.c` and `_packbatches.c`. */
 PyObject *rmq_pack_sends(PyObject *module, PyObject *const *args, Py_ssize_t count);
-PyObject *rmq_append_units(PyObject *module, PyObject *const *args, Py_ssize_t count);
-extern const char rmq_pack_sends_doc[], rmq_append_units_doc[];
-int rmq_sends_init(void);
-
-/* Of `_batches.c`. */
 PyObject *rmq_pack_batches(PyObject *module, PyObject *const *args, Py_ssize_t count);
-extern const char rmq_pack_batches_doc[];
-int rmq_batches_init(void);
+extern const char rmq_pack_sends_doc[], rmq_pack_batches_doc[];
+
+/* Of `_queues.c`. */
+PyObject *rmq_append_units(PyObject *module, PyObject *const *args, Py_ssize_t count);
+extern const char rmq_append_units_doc[];
+int rmq_queues_init(void);
+
+/* Of `_keys.c`. */
+int rmq_keys_init(void);
 
 /* Of `_answers.c`. */
 PyObject *rmq_send_answers(PyObject *module, PyObject *const *args, Py_ssize_t count);
