@@ -11,85 +11,99 @@ enum { BORN_HOST_V6 = 0x10, STORE_HOST_V6 = 0x20 };
 
 /* What is looked for, and where. */
 typedef struct {
-    const unsigned char *data;
-    Py_ssize_t size;
+    Slice data;
     long long begin; /* the place of the data in the log */
-    PyObject *born_host, *topic, *half_field;
+    Slice born_host, topic_field;
+    PyObject *topic; /* of the run */
 } Span;
+
+typedef struct {
+    const unsigned char *record;
+    uint32_t sys_flag;
+    Slice body, properties;
+} Half;
+
+/* Find the half message at a place in the log. 0 when there is none with that queue offset, from that host, that is whole
+ * and as the broker has written it. */
+static int
+find_half(const Span *span, long long at, long long queue_offset, Half *half)
+{
+    const long long in_data = at - span->begin;
+    if (at < span->begin || in_data > span->data.size - AT_BORN_HOST)
+        return 0;
+    const unsigned char *record = half->record = span->data.at + in_data;
+    const long long size = (int32_t)get32(record + AT_SIZE);
+    const uint32_t sys_flag = half->sys_flag = get32(record + AT_SYS_FLAG);
+    const Slice born_host = {record + AT_BORN_HOST, sys_flag & BORN_HOST_V6 ? 20 : 8};
+    const Py_ssize_t store_host_size = sys_flag & STORE_HOST_V6 ? 20 : 8, topic_size = span->topic_field.size;
+    /* Behind the born host: store time, store host, reconsumed times, offset of the half message, length of the body. */
+    const Py_ssize_t fixed = AT_BORN_HOST + born_host.size + 8 + store_host_size + 4 + 8 + 4;
+    if (size < fixed + topic_size + 2 || size > span->data.size - in_data || get32(record + AT_MAGIC) != MAGIC_V1 ||
+        get32(record + AT_QUEUE_ID) != 0 || get64(record + AT_QUEUE_OFFSET) != (uint64_t)queue_offset ||
+        get64(record + AT_POSITION) != (uint64_t)at || sys_flag & SYS_FLAG_ROLLBACK || !is_same(span->born_host, born_host))
+        return 0;
+    const unsigned char *behind = record + fixed;
+    const long long body_size = (int32_t)get32(behind - 4);
+    if (get64(behind - 12) != 0 || get32(behind - 16) != 0 || body_size < 0 || body_size > size - fixed - topic_size - 2)
+        return 0;
+    half->body = (Slice){behind, (Py_ssize_t)body_size};
+    const Slice topic_field = {behind + body_size, topic_size};
+    const unsigned char *properties = topic_field.at + topic_size + 2;
+    half->properties = (Slice){properties, (Py_ssize_t)(properties[-2] << 8 | properties[-1])};
+    return is_same(topic_field, span->topic_field) && properties + half->properties.size == record + size &&
+           half->properties.size > 0 && record[size - 1] == 2 &&
+           (rmq_crc32(half->body.at, (size_t)body_size) & 0x7FFFFFFFu) == get32(record + AT_CRC);
+}
+
+/* All properties but the real topic and queue, in their order. */
+static PyObject *
+without_real(Slice properties, const Known *known)
+{
+    const int topic_first = known->topic_at < known->queue_at;
+    const unsigned char *gap_at = topic_first ? known->topic_at : known->queue_at;
+    const unsigned char *gap_end = topic_first ? known->topic_end : known->queue_end;
+    const unsigned char *last_at = topic_first ? known->queue_at : known->topic_at;
+    const unsigned char *last_end = topic_first ? known->queue_end : known->topic_end;
+    const size_t before = (size_t)(gap_at - properties.at), between = (size_t)(last_at - gap_end);
+    const size_t behind = (size_t)(properties.at + properties.size - last_end);
+    PyObject *text = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(before + between + behind));
+    if (text != NULL) {
+        char *to = PyBytes_AS_STRING(text);
+        memcpy(to, properties.at, before);
+        memcpy(to + before, gap_end, between);
+        memcpy(to + before + between, last_end, behind);
+    }
+    return text;
+}
 
 /* The put that ends a transaction; NULL without an error when it is not usual. */
 static PyObject *
 end_of(const Span *span, PyObject *end)
 {
-    PyObject *group = PyTuple_GET_ITEM(end, E_GROUP);
-    const long long half_offset = PyLong_AsLongLong(PyTuple_GET_ITEM(end, E_HALF_OFFSET));
-    const long long half_at = PyLong_AsLongLong(PyTuple_GET_ITEM(end, E_HALF_AT));
-    const long kind = PyLong_AsLong(PyTuple_GET_ITEM(end, E_KIND));
-    if (PyErr_Occurred() || half_at < span->begin || half_at - span->begin > span->size - AT_BORN_HOST)
-        return NULL;
-    const unsigned char *record = span->data + (half_at - span->begin);
-    const long long size = (int32_t)get32(record + AT_SIZE);
-    const uint32_t sys_flag = get32(record + AT_SYS_FLAG);
-    const Py_ssize_t born_size = sys_flag & BORN_HOST_V6 ? 20 : 8, store_size = sys_flag & STORE_HOST_V6 ? 20 : 8;
-    /* Behind the born host: store time, store host, reconsumed times, offset of the half message, length of the body. */
-    const Py_ssize_t fixed = AT_BORN_HOST + born_size + 8 + store_size + 4 + 8 + 4;
-    const Py_ssize_t half_size = PyBytes_GET_SIZE(span->half_field);
-    if (size < fixed + half_size + 2 || size > span->size - (half_at - span->begin) ||
-        get32(record + AT_MAGIC) != MAGIC_V1 || get32(record + AT_QUEUE_ID) != 0 ||
-        get64(record + AT_QUEUE_OFFSET) != (uint64_t)half_offset || get64(record + AT_POSITION) != (uint64_t)half_at ||
-        sys_flag & SYS_FLAG_ROLLBACK)
-        return NULL;
-    if (PyBytes_GET_SIZE(span->born_host) != born_size ||
-        memcmp(PyBytes_AS_STRING(span->born_host), record + AT_BORN_HOST, (size_t)born_size) != 0)
-        return NULL;
-    const unsigned char *behind = record + fixed;
-    const long long body_size = (int32_t)get32(behind - 4);
-    if (get64(behind - 12) != 0 || get32(behind - 16) != 0 || body_size < 0 || body_size > size - fixed - half_size - 2)
-        return NULL;
-    const unsigned char *body = behind, *properties = body + body_size + half_size + 2;
-    const Py_ssize_t properties_size = (Py_ssize_t)(properties[-2] << 8 | properties[-1]);
-    if (memcmp(body + body_size, PyBytes_AS_STRING(span->half_field), (size_t)half_size) != 0 ||
-        properties + properties_size != record + size || properties_size < 1 || properties[properties_size - 1] != 2 ||
-        (rmq_crc32(body, (size_t)body_size) & 0x7FFFFFFFu) != get32(record + AT_CRC))
-        return NULL;
-
+    const Slice group = bytes_of(PyTuple_GET_ITEM(end, E_GROUP));
+    const long long half_offset = number_at(end, E_HALF_OFFSET), half_at = number_at(end, E_HALF_AT);
+    const long long kind = number_at(end, E_KIND);
+    Half half;
     Known known;
-    if (!rmq_read_properties(properties, properties_size, 1, &known) || known.group.size != PyBytes_GET_SIZE(group) ||
-        memcmp(known.group.at, PyBytes_AS_STRING(group), (size_t)known.group.size) != 0)
+    if (PyErr_Occurred() || !find_half(span, half_at, half_offset, &half) ||
+        !rmq_read_properties(half.properties.at, half.properties.size, 1, &known) || !is_same(known.group, group))
         return NULL;
-    const long long queue_id = rmq_number(known.real_queue, 0x7FFFFFFF);
+    const long long queue_id = rmq_number(known.real_queue, INT_MAX);
     if (queue_id < 0 || known.real_topic.size < 1 || !is_same_topic(span->topic, known.real_topic))
         return NULL;
-
-    /* All but the real topic and queue, in their order. */
-    const int topic_first = known.topic_at < known.queue_at;
-    const unsigned char *gap_at = topic_first ? known.topic_at : known.queue_at;
-    const unsigned char *gap_end = topic_first ? known.topic_end : known.queue_end;
-    const unsigned char *last_at = topic_first ? known.queue_at : known.topic_at;
-    const unsigned char *last_end = topic_first ? known.queue_end : known.topic_end;
-    const Py_ssize_t kept = (gap_at - properties) + (last_at - gap_end) + (properties + properties_size - last_end);
-    PyObject *text = PyBytes_FromStringAndSize(NULL, kept);
-    if (text != NULL) {
-        char *to = PyBytes_AS_STRING(text);
-        memcpy(to, properties, (size_t)(gap_at - properties));
-        to += gap_at - properties;
-        memcpy(to, gap_end, (size_t)(last_at - gap_end));
-        to += last_at - gap_end;
-        memcpy(to, last_end, (size_t)(properties + properties_size - last_end));
-    }
-    const uint32_t kept_flags = sys_flag & ~(uint32_t)(SYS_FLAG_ROLLBACK | BORN_HOST_V6 | STORE_HOST_V6);
+    const uint32_t kept_flags = half.sys_flag & ~(uint32_t)(SYS_FLAG_ROLLBACK | BORN_HOST_V6 | STORE_HOST_V6);
     PyObject *parts[S_COUNT] = {
         [S_OPAQUE] = PyLong_FromLong(0),
         [S_TOPIC] = topic_text(span->topic, known.real_topic),
         [S_QUEUE] = PyLong_FromLongLong(queue_id),
         [S_SYS_FLAG] = PyLong_FromLong((long)(kept_flags | SYS_FLAG_COMMIT)),
-        [S_BORN] = PyLong_FromLongLong((long long)get64(record + AT_BORN)),
-        [S_FLAG] = PyLong_FromLong((int32_t)get32(record + AT_FLAG)),
-        [S_BODY] = PyBytes_FromStringAndSize((const char *)body, (Py_ssize_t)body_size),
-        [S_PROPERTIES] = text,
+        [S_BORN] = PyLong_FromLongLong((long long)get64(half.record + AT_BORN)),
+        [S_FLAG] = PyLong_FromLong((int32_t)get32(half.record + AT_FLAG)),
+        [S_BODY] = PyBytes_FromStringAndSize((const char *)half.body.at, half.body.size),
+        [S_PROPERTIES] = without_real(half.properties, &known),
         [S_TAGS_CODE] = PyLong_FromLong(rmq_tags_code(known.tags)),
         [S_KEYS] = rmq_keys_of(&known),
-        [S_KIND] = PyLong_FromLong(kind),
+        [S_KIND] = PyLong_FromLongLong(kind),
         [S_HALF_AT] = Py_NewRef(PyTuple_GET_ITEM(end, E_HALF_AT)),
         [S_HALF_OFFSET] = Py_NewRef(PyTuple_GET_ITEM(end, E_HALF_OFFSET)),
     };
@@ -111,8 +125,7 @@ rmq_read_halves(PyObject *module, PyObject *const *args, Py_ssize_t count)
         PyErr_SetString(PyExc_TypeError, "read_halves takes requests, bytes, a number and twice bytes");
         return NULL;
     }
-    Span span = {(const unsigned char *)PyBytes_AS_STRING(args[1]), PyBytes_GET_SIZE(args[1]), PyLong_AsLongLong(args[2]),
-                 args[3], NULL, args[4]};
+    Span span = {bytes_of(args[1]), PyLong_AsLongLong(args[2]), bytes_of(args[3]), bytes_of(args[4]), NULL};
     if (PyErr_Occurred())
         return NULL;
     PyObject *requests = args[0];

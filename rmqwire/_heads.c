@@ -77,7 +77,7 @@ take_integer(Text *text, long long *out)
     while (text->at < text->end && *text->at >= '0' && *text->at <= '9')
         text->at++;
     digits.size = text->at - digits.at;
-    const long long value = rmq_number(digits, 0x7FFFFFFF);
+    const long long value = rmq_number(digits, INT_MAX);
     if (value < 0 || (negative && value == 0))
         return 0;
     *out = negative ? -value : value;

@@ -99,7 +99,7 @@ rmq_read_properties(const unsigned char *at, Py_ssize_t size, int stored, Known 
             if (own == OWN_MAX || !is_users_own(name))
                 return 0;
             for (int before = 0; before < own; before++)
-                if (names[before].size == name.size && memcmp(names[before].at, name.at, (size_t)name.size) == 0)
+                if (is_same(names[before], name))
                     return 0;
             names[own++] = name;
             continue;

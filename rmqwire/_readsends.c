@@ -99,8 +99,8 @@ one_end(const Request *request)
     const Slice kind = fields[END_KIND], checked = fields[END_CHECKED];
     if (request->head.flag != FLAG_ONEWAY || fields[END_GROUP].size < 0 || fields[END_MESSAGE_ID].size < 0)
         return NULL;
-    const long long half_offset = rmq_number(fields[END_HALF_OFFSET], 0x7FFFFFFFFFFFFFFF);
-    const long long half_at = rmq_number(fields[END_HALF_AT], 0x7FFFFFFFFFFFFFFF);
+    const long long half_offset = rmq_number(fields[END_HALF_OFFSET], LLONG_MAX);
+    const long long half_at = rmq_number(fields[END_HALF_AT], LLONG_MAX);
     const int commits = equals(kind, "8");
     if (half_offset < 0 || half_at < 0 || (!commits && !equals(kind, "12")) ||
         (checked.size >= 0 && !equals(checked, "true") && !equals(checked, "false")))

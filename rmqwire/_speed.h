@@ -19,6 +19,12 @@ bytes_of(PyObject *bytes)
     return (Slice){(const unsigned char *)PyBytes_AS_STRING(bytes), PyBytes_GET_SIZE(bytes)};
 }
 
+static inline int
+is_same(Slice one, Slice other)
+{
+    return one.size == other.size && (one.size <= 0 || memcmp(one.at, other.at, (size_t)one.size) == 0);
+}
+
 static inline uint32_t
 get32(const unsigned char *at)
 {
