@@ -87,8 +87,6 @@ rmq_java_hash(uint32_t hash, PyObject *text)
     return hash;
 }
 
-static PyObject *topic_hash_name;
-
 PyDoc_STRVAR(add_keys_doc,
              "add_keys(messages: list, slots: memoryview, changed: bytearray, page_bits: int, number: int, limit: int,\n"
              "         begin: int, used: int) -> tuple[bytes, int, int, int]\n\n"
@@ -149,7 +147,7 @@ add_hashed_keys(Entries *to, const unsigned char *at, Py_ssize_t count, long lon
     for (Py_ssize_t index = 0; index < count; index++, at += HASHED_KEY) {
         if (index + AHEAD < count)
             __builtin_prefetch(&to->slots[get32(at + AHEAD * HASHED_KEY) % to->slot_num], 1);
-        add_entry(to, get32(at), (long long)((uint64_t)get32(at + 4) << 32 | get32(at + 8)), seconds);
+        add_entry(to, get32(at), (long long)get64(at + 4), seconds);
     }
 }
 
@@ -189,12 +187,7 @@ add_keys(PyObject *module, PyObject *const *args, Py_ssize_t count)
         }
         if (PyTuple_GET_ITEM(message, 0) != hasher) {
             hasher = PyTuple_GET_ITEM(message, 0);
-            PyObject *hash = PyObject_GetAttr(hasher, topic_hash_name);
-            if (hash == NULL)
-                goto end;
-            topic_hash = (uint32_t)PyLong_AsUnsignedLongMask(hash);
-            Py_DECREF(hash);
-            if (PyErr_Occurred())
+            if (rmq_topic_hash(hasher, &topic_hash) < 0)
                 goto end;
         }
         const long long physical = PyLong_AsLongLong(PyTuple_GET_ITEM(message, 1));
@@ -360,8 +353,7 @@ static struct PyModuleDef definition = {
 PyMODINIT_FUNC
 PyInit__speed(void)
 {
-    topic_hash_name = PyUnicode_InternFromString("_topic_hash");
-    if (topic_hash_name == NULL || rmq_queues_init() < 0 || rmq_keys_init() < 0)
+    if (rmq_queues_init() < 0 || rmq_keys_init() < 0)
         return NULL;
     PyObject *module = PyModule_Create(&definition);
     if (module != NULL && (rmq_crc_init(module) < 0 || rmq_syncs_init(module) < 0))
