@@ -11,20 +11,15 @@ from __future__ import annotations
 
 import struct
 import sys
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from rmqwire import speed
-from rmqwire.message import PROPERTIES_SIZE_MAX_BYTES, SYS_FLAG_BORN_HOST_V6, SYS_FLAG_TRANSACTION_MASK
+from rmqwire.message import PROPERTIES_SIZE_MAX_BYTES, SYS_FLAG_TRANSACTION_MASK
 
 from .batchwriter import StagedBatch
 from .commitlog import BLANK_BYTES
-from .errors import StoreError
 from .runwriter import RunWriter
-
-if TYPE_CHECKING:
-    from .consumequeue import ConsumeQueue
 
 _BUILD_AFTER = 2048
 """Messages of batches whose keys wait before these are added to the index: of a batch they wait together."""
@@ -77,14 +72,8 @@ class BatchRunWriter(RunWriter):
         if queue_id >= queue_count:
             return None
         queues = self._queues_of(topic, queue_count)
-        if queues[queue_id] is None:
-            try:
-                queues[queue_id] = self._by_key.get((topic, queue_id)) or self._queue_for_put(topic, queue_id)
-            except (StoreError, OSError):  # the reference meets it again, and says what it is
-                return None
-        queue = queues[queue_id]
-        assert queue is not None
-        if queue.is_schedule:
+        queue = self._queue_for_run(queues, topic, queue_id)
+        if queue is None:
             return None
         timestamp = self._group_timestamp or self._next_timestamp()
         position = self._position
@@ -95,7 +84,7 @@ class BatchRunWriter(RunWriter):
                 queues[:queue_count] if len(queues) > queue_count else queues,
                 self._touched,
                 self._keyed,
-                self._batch_template(queue, born_host, timestamp, reconsume_times),
+                self._run_template(queue.magic, born_host, timestamp, reconsume_times),
                 queue.topic_field,
                 timestamp,
                 position,
@@ -105,27 +94,14 @@ class BatchRunWriter(RunWriter):
                 PROPERTIES_SIZE_MAX_BYTES,
                 self._file_end - position - BLANK_BYTES,
             )
-        except Exception as error:  # units without records: nothing of this group may be acknowledged
-            self._fail(f"messages were staged in part: {error!r}", error)
-            self._drop_group()
-            self._tell(error)
+        except Exception as error:
+            self._staged_in_part(error)
             raise
         if not count:
             return None
-        self._group_timestamp = timestamp
-        self._parts.append(records)
-        self.put_count += messages
+        self._take_records(records, messages, timestamp)
         self._keys_waiting += messages
-        self._position = position + len(records)
         return StagedBatches(count, messages, places, len(records), self._position)
-
-    def _batch_template(self, queue: ConsumeQueue, born_host: bytes, timestamp: int, reconsume_times: int) -> bytes:
-        """What is equal in all records: queue id, sys flag, born timestamp and what each message has are added."""
-        v4 = len(born_host) == 8
-        return (self._pack_v4 if v4 else self._pack_v6)(
-            *(0, queue.magic, 0, 0, 0, 0, 0, self._sys_flag | (0 if v4 else SYS_FLAG_BORN_HOST_V6), 0),
-            *(born_host, timestamp, self._store_host, reconsume_times, 0, 0),
-        )
 
     def stage_client_batch(
         self,

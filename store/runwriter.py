@@ -82,22 +82,16 @@ class RunWriter(BatchWriter):
         queue_id, kind = put[speed.PUT_QUEUE], put[speed.PUT_KIND]
         if queue_id >= queue_count:
             return None
+        if kind == speed.KIND_HALF:
+            if self._queue_for_run(halves, half_topic, 0) is None:
+                return None
+        elif kind != speed.KIND_ROLLBACK and self._queue_for_run(queues, topic, queue_id) is None:
+            return None
         try:
             field, magic = _field(topic)
-            if kind == speed.KIND_HALF:
-                queue = halves[0] = halves[0] or self._open_for_run(half_topic, 0)
-            elif kind != speed.KIND_ROLLBACK:
-                queue = queues[queue_id] = queues[queue_id] or self._open_for_run(topic, queue_id)
-                if queue.is_schedule:
-                    return None
-        except (StoreError, OSError, MalformedMessage):  # `stage` meets it again, and says what it is
+        except MalformedMessage:  # `stage` meets it again, and says what it is
             return None
         timestamp = self._group_timestamp or self._next_timestamp()
-        v4 = len(born_host) == 8
-        template = (self._pack_v4 if v4 else self._pack_v6)(
-            *(0, magic, 0, 0, 0, 0, 0, self._sys_flag | (0 if v4 else SYS_FLAG_BORN_HOST_V6), 0),
-            *(born_host, timestamp, self._store_host, 0, 0, 0),
-        )
         position = self._position
         try:
             records, places, count, stored, half_count, half_bytes = speed.pack_sends(
@@ -107,7 +101,7 @@ class RunWriter(BatchWriter):
                 halves[0],
                 self._touched,
                 self._keyed,
-                template,
+                self._run_template(magic, born_host, timestamp),
                 field,
                 _field(half_topic)[0],
                 suffix,
@@ -118,27 +112,52 @@ class RunWriter(BatchWriter):
                 PROPERTIES_SIZE_MAX_BYTES,
                 self._file_end - position - BLANK_BYTES,
             )
-        except Exception as error:  # units without records: nothing of this group may be acknowledged
-            self._fail(f"messages were staged in part: {error!r}", error)
-            self._drop_group()
-            self._tell(error)
+        except Exception as error:
+            self._staged_in_part(error)
             raise
         if not count:
             return None
         if stored:
-            self._group_timestamp = timestamp
-            self._parts.append(records)
-            self.put_count += stored
-            self._position = position + len(records)
+            self._take_records(records, stored, timestamp)
         return StagedRun(count, places, len(records), self._position, stored, half_count, half_bytes)
 
-    def _open_for_run(self, topic: str, queue_id: int) -> ConsumeQueue:
-        return self._by_key.get((topic, queue_id)) or self._queue_for_put(topic, queue_id)
-
     def _queues_of(self, topic: str, count: int) -> list[ConsumeQueue | None]:
+        """The queues of a topic by their ids, at least so many; None for one that no run has opened."""
         queues = self._by_topic.get(topic)
         if queues is None:
             queues = self._by_topic[topic] = []
         if len(queues) < count:
             queues += [None] * (count - len(queues))
         return queues
+
+    def _queue_for_run(self, queues: list[ConsumeQueue | None], topic: str, queue_id: int) -> ConsumeQueue | None:
+        """Open the queue that a run begins with; None when the run is for the reference."""
+        queue = queues[queue_id]
+        if queue is None:
+            try:
+                queue = self._by_key.get((topic, queue_id)) or self._queue_for_put(topic, queue_id)
+            except (StoreError, OSError, MalformedMessage):  # the reference meets it again, and says what it is
+                return None
+            queues[queue_id] = queue
+        return None if queue.is_schedule else queue
+
+    def _run_template(self, magic: int, born_host: bytes, timestamp: int, reconsume_times: int = 0) -> bytes:
+        """A record up to the length of its body, with all that is equal in a run."""
+        v4 = len(born_host) == 8
+        return (self._pack_v4 if v4 else self._pack_v6)(
+            *(0, magic, 0, 0, 0, 0, 0, self._sys_flag | (0 if v4 else SYS_FLAG_BORN_HOST_V6), 0),
+            *(born_host, timestamp, self._store_host, reconsume_times, 0, 0),
+        )
+
+    def _take_records(self, records: bytes, count: int, timestamp: int) -> None:
+        """Add the records of a run, whose units are staged, to the group."""
+        self._group_timestamp = timestamp
+        self._parts.append(records)
+        self.put_count += count
+        self._position += len(records)
+
+    def _staged_in_part(self, error: Exception) -> None:
+        """Drop the group: it has units without records, so nothing of it may be acknowledged."""
+        self._fail(f"messages were staged in part: {error!r}", error)
+        self._drop_group()
+        self._tell(error)
