@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 from hypothesis import strategies as st
 from protocol.fakes import NOW_MS, BrokerWorld
+from twisted.internet.defer import Deferred
 
 from protocol import fakes
 from rmqd.protocol.broker import parts
+from rmqd.protocol.broker.safe_runs import SafeRuns
 from rmqd.protocol.dispatch import Dispatcher
 from rmqd.store.errors import WriteFailed
 from rmqwire.bodies import TopicConfig
@@ -176,3 +178,16 @@ def full_disk(side: Side) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(side.world.store.log, "write", full)
         yield
+
+
+def safe_later(side: Side) -> list[tuple[int, Deferred[int]]]:
+    """Let runs wait until their messages are safe; for what places in the log, and what is to be told."""
+    runs, waits = side.world.parts.send_runs, list[tuple[int, Deferred[int]]]()
+    assert runs is not None
+
+    def when_safe(end: int) -> Deferred[int]:
+        waits.append((end, Deferred()))
+        return waits[-1][1]
+
+    runs._safe_runs = SafeRuns(side.world.store, when_safe, side.world.parts.flow.sends_wait)
+    return waits

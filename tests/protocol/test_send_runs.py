@@ -8,11 +8,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from protocol.runs_world import FLIPS, KEY, USUAL, Side, compare, damaged, frame_of, full_disk, now, spied
+from protocol.runs_world import FLIPS, KEY, USUAL, Side, compare, damaged, frame_of, full_disk, now, safe_later, spied
 from protocol.wiring import sent
-from twisted.internet.defer import Deferred
 
-from rmqd.protocol.broker.safe_runs import SafeRuns
 from rmqwire import speed
 from rmqwire.bodies import TopicConfig
 
@@ -154,16 +152,7 @@ def test_what_cannot_be_written_is_refused_one_by_one(tmp_path: Path, runs: bool
 @pytest.mark.parametrize("code", [0, 10])
 def test_answers_wait_until_the_messages_are_safe(tmp_path: Path, code: int) -> None:
     side = Side(tmp_path, runs=True)
-    runs = side.world.parts.send_runs
-    assert runs is not None
-    waits: list[tuple[int, Deferred[int]]] = []
-
-    def when_safe(end: int) -> Deferred[int]:
-        waits.append((end, Deferred()))
-        return waits[-1][1]
-
-    flow = side.world.parts.flow
-    runs._safe_runs = SafeRuns(side.world.store, when_safe, flow.sends_wait)
+    waits, flow = safe_later(side), side.world.parts.flow
     side.peer.connection.dataReceived(usual(5))
     assert sent(side.peer.wire) == []
     assert flow.waiting_sends == 5

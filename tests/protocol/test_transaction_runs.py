@@ -8,13 +8,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from protocol.runs_world import KEY, USUAL, Side, frame_of, full_disk, now, spied, stop_clock
+from protocol.runs_world import KEY, USUAL, Side, frame_of, full_disk, now, safe_later, spied, stop_clock
 from protocol.wiring import sent
-from twisted.internet.defer import Deferred
 
 from rmqd.protocol.broker import half_reads
 from rmqd.protocol.broker.names import TRANS_HALF_TOPIC, TRANS_OP_HALF_TOPIC
-from rmqd.protocol.broker.safe_runs import SafeRuns
 from rmqd.store.errors import ColdRead
 from rmqwire import speed
 from rmqwire.frames import JSON, ROCKETMQ, encode_frame
@@ -292,23 +290,15 @@ def test_an_end_that_cannot_be_written_is_not_noted(side: Side) -> None:
 
 
 def test_where_messages_wait_to_be_safe_the_ends_do_not_count_as_waiting(side: Side) -> None:
-    runs, flow = side.world.parts.send_runs, side.world.parts.flow
-    assert runs is not None
     places = opened(side, 3)
-    waits: list[Deferred[int]] = []
-
-    def when_safe(end: int) -> Deferred[int]:
-        waits.append(Deferred())
-        return waits[-1]
-
-    runs._safe_runs = SafeRuns(side.world.store, when_safe, flow.sends_wait)
+    waits, flow = safe_later(side), side.world.parts.flow
     side.peer.connection.dataReceived(end_of(places[0], END, 50) + frame_of(half(5), 60))
     assert (sent(side.peer.wire), flow.waiting_sends, len(waits)) == ([], 1, 1)
-    waits[0].callback(0)
+    waits[0][1].callback(0)
     assert [answer.opaque for answer in sent(side.peer.wire)] == [60]
     side.peer.connection.dataReceived(end_of(places[1], END, 50))
     assert (sent(side.peer.wire), flow.waiting_sends, len(waits)) == ([], 0, 2), "it is made safe, and nobody waits"
-    waits[1].errback(RuntimeError("the log was cut"))
+    waits[1][1].errback(RuntimeError("the log was cut"))
     side.peer.connection.dataReceived(end_of(places[2], {**END, "kind": "12"}, 50))
     assert len(waits) == 2, "a rollback alone stores nothing that is to be made safe"
 
