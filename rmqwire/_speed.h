@@ -72,6 +72,12 @@ uint32_t rmq_java_hash(uint32_t hash, PyObject *text);
 uint32_t rmq_crc32(const unsigned char *at, size_t size);
 int rmq_crc_init(PyObject *module);
 
+/* Of `_frames.c` and `_memory.c`. */
+PyObject *rmq_cut_frames(PyObject *module, PyObject *const *args, Py_ssize_t count);
+PyObject *rmq_read_ext(PyObject *module, PyObject *data);
+PyObject *rmq_keep_freed(PyObject *module, PyObject *size);
+extern const char rmq_cut_frames_doc[], rmq_read_ext_doc[], rmq_keep_freed_doc[];
+
 /* Of `_readsends.c`, `_readbatches.c` and `_halves.c`. */
 PyObject *rmq_read_batches(PyObject *module, PyObject *const *args, Py_ssize_t count);
 PyObject *rmq_read_sends(PyObject *module, PyObject *const *args, Py_ssize_t count);
