@@ -45,26 +45,30 @@ take(Text *text, unsigned char one)
     return 1;
 }
 
+/* What is not taken for itself in a string: its end, an escape, and what is no printable ASCII. */
+static const unsigned char is_special[256] = {[0 ... 0x1F] = 1, ['"'] = 1, ['\\'] = 1, [0x7F ... 0xFF] = 1};
+
 static int
 take_string(Text *text, Slice *out, int *escaped)
 {
     if (!take(text, '"'))
         return 0;
-    out->at = text->at;
+    const unsigned char *at = text->at, *end = text->end;
+    out->at = at;
     *escaped = 0;
-    for (; text->at < text->end; text->at++) {
-        const unsigned char one = *text->at;
-        if (one == '"') {
-            out->size = text->at - out->at;
-            text->at++;
+    for (; at < end; at += 2) { /* behind an escape */
+        while (at < end && !is_special[*at])
+            at++;
+        if (at == end)
+            return 0;
+        if (*at == '"') {
+            out->size = at - out->at;
+            text->at = at + 1;
             return 1;
         }
-        if (one < 0x20 || one >= 0x7F)
+        if (*at != '\\' || end - at < 2)
             return 0;
-        if (one == '\\') {
-            *escaped = 1;
-            text->at++;
-        }
+        *escaped = 1;
     }
     return 0;
 }
