@@ -35,6 +35,10 @@ def make_reactor() -> Any:
     from twisted.internet.epollreactor import EPollReactor
     from twisted.python import log
 
+    from .shortwait import ShortWait
+
+    wait = ShortWait().events
+
     class PromptReactor(EPollReactor):
         """Calls connections that can be read."""
 
@@ -42,7 +46,7 @@ def make_reactor() -> Any:
             """Wait for events, and serve them."""
             selectables = self._selectables
             try:
-                events = self._poller.poll(-1 if timeout is None else timeout, len(selectables))
+                events = wait(self._poller.poll, timeout, len(selectables))
             except InterruptedError:
                 return
             usual = self._doReadOrWrite
