@@ -15,16 +15,16 @@ from time import perf_counter
 
 SHORT_S = 150e-6
 """Events within this time were worth waiting for awake."""
-DISTURBED_S = 25e-6
-"""Asking once takes 2 - 3 us; where it took this long, somebody else had the processor meanwhile."""
+DISTURBED_S = 50e-6
+"""Asking once takes 2 - 3 us, with an interrupt in between ten times that; here somebody else had the processor."""
 TRUSTED = 4
 """Short waits in a row, more than long ones, that it takes."""
 TRUST_MAX = 16
 LONG_WAIT = 4
 """What a long wait takes away."""
-DISTRUST, DISTRUST_MAX = 256, 65_536
+DISTRUST, DISTRUST_MAX = 32, 65_536
 """Short waits until it is tried again after a disturbance, at first and when each attempt meets another one."""
-FORGIVEN_AFTER = 4_096
+FORGIVEN_AFTER = 64
 """Waits awake that ended with events halve the distrust."""
 
 WORTH_IT_PROCESSORS = 2
