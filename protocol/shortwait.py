@@ -15,8 +15,9 @@ from time import perf_counter
 
 SHORT_S = 150e-6
 """Events within this time were worth waiting for awake."""
-DISTURBED_S = 50e-6
-"""Asking once takes 2 - 3 us, with an interrupt in between ten times that; here somebody else had the processor."""
+DISTURBED_S = 200e-6
+"""Asking once takes 2 - 3 us. A thread of the client that is let in between takes some ten, which it would have taken
+in any case; where it was this long, somebody else needs the processor."""
 TRUSTED = 4
 """Short waits in a row, more than long ones, that it takes."""
 TRUST_MAX = 16
