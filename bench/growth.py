@@ -16,7 +16,7 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +34,7 @@ from bench.wire import connect, exchange, frame  # noqa: E402
 QUEUES = (1, 1_000, 20_000)
 CONNECTIONS = (4, 100, 2_000)
 BACKLOG = (1_000, 1_000_000, 50_000_000)
-BACKLOG_ROUNDS = 6
+TURNS = 6
 BACKLOG_BYTES = 330
 """On the disk, for each message: its record in the log, and what the index and the queues hold of it."""
 DISK_USED_MAX = 0.7
@@ -68,12 +68,16 @@ class Cost:
 
 
 class Rounds:
-    """Rounds of the load against a broker that stays as it is."""
+    """Rounds of the load against a broker that stays as it is.
 
-    def __init__(self, side: Ours, topic: str, queues: int = 4) -> None:
+    Args:
+        frames: different requests that the load has, at least; many cost itself more, and it is to cost the same.
+    """
+
+    def __init__(self, side: Ours, topic: str, queues: int = 4, frames: int = 0) -> None:
         self._side = side
         self._topic = topic
-        self._queues = queues
+        self._options = {"queues": queues, "frames": frames, "connections": 4, "inflight": 64}
         self._seen: list[Measured] = []
         self._controls: list[float] = []
 
@@ -85,7 +89,7 @@ class Rounds:
         """
         os.sync()
         self._controls.append(append_us(self._side.folder))
-        one = raw(self._side, self._topic, warm_s=1.0, measured_s=2.0, queues=self._queues, connections=4, inflight=64)
+        one = raw(self._side, self._topic, warm_s=1.0, measured_s=2.0, **self._options)
         if one.failed:  # on a machine with other work some wait for too long and are refused; those do not count
             print(f"{self._topic}: refused {one.failed}", flush=True)
         if not one.messages or sum(one.failed.values()) > one.messages * FAILED_MAX:
@@ -106,9 +110,9 @@ class Rounds:
         )
 
 
-def cost(side: Ours, topic: str, queues: int = 4) -> Cost:
+def cost(side: Ours, topic: str) -> Cost:
     """What a message costs now."""
-    rounds = Rounds(side, topic, queues)
+    rounds = Rounds(side, topic)
     for _ in range(ROUNDS):
         rounds.run()
     return rounds.cost()
@@ -161,16 +165,26 @@ def wait_for_queues(side: Ours, topic: str, queues: int) -> None:
 
 
 def grow_queues(folder: Path) -> None:
-    """One topic of more and more queues, each in use."""
-    first = 0.0
-    for queues in QUEUES:
-        with running(folder) as side:
+    """One topic of more and more queues, each in use; measured in turn, as with a backlog."""
+    with ExitStack() as brokers:
+        rounds = []
+        for queues in QUEUES:
+            side = brokers.enter_context(running(folder / f"queues-{queues}"))
             make_topic(side.port, "Growth", queues)
             raw(side, "Growth", count=max(2 * queues, 1000), queues=queues, connections=4, inflight=64)
             wait_for_queues(side, "Growth", queues)
-            seen = cost(side, "Growth", queues)
-            first = first or seen.micros
-            say("queues", queues, seen, seen.micros / first)
+            rounds.append(Rounds(side, "Growth", queues, QUEUES[-1]))
+        measure_in_turn("queues", QUEUES, rounds)
+
+
+def measure_in_turn(what: str, amounts: Sequence[int], rounds: Sequence[Rounds]) -> None:
+    """Measure brokers in turn, once up and once down; the ratio is the median of those within each turn."""
+    for turn in range(TURNS):
+        for each in rounds if turn % 2 == 0 else reversed(rounds):
+            each.run()
+    for amount, each in zip(amounts, rounds, strict=True):
+        ratios = [here / first for here, first in zip(each.micros(), rounds[0].micros(), strict=True)]
+        say(what, amount, each.cost(), median(ratios))
 
 
 def fill(side: Ours, topic: str, messages: int) -> None:
@@ -189,9 +203,9 @@ def room_for(messages: int) -> bool:
 def grow_backlog(folder: Path, largest: int) -> None:
     """More and more messages before those that are sent, each in a store of its own.
 
-    The brokers are measured in turn, once up and once down. One after the other they would meet different machines: a
-    fill takes all free memory for its pages, and where a hypervisor takes back what is free, new pages cost several
-    times as much until the system begins to use its own again. The ratio is the median of those within each turn.
+    The brokers are measured in turn. One after the other they would meet different machines: a fill takes all free
+    memory for its pages, and where a hypervisor takes back what is free, new pages cost several times as much until the
+    system begins to use its own again.
     """
     amounts = [amount for amount in BACKLOG if amount < largest]
     if room_for(largest + sum(amounts)):
@@ -204,12 +218,7 @@ def grow_backlog(folder: Path, largest: int) -> None:
             side = brokers.enter_context(running(folder / str(amount)))
             fill(side, "Growth", amount)
             rounds.append(Rounds(side, "Growth"))
-        for turn in range(BACKLOG_ROUNDS):
-            for each in rounds if turn % 2 == 0 else reversed(rounds):
-                each.run()
-        for amount, each in zip(amounts, rounds, strict=True):
-            ratios = [here / first for here, first in zip(each.micros(), rounds[0].micros(), strict=True)]
-            say("backlog", amount, each.cost(), median(ratios))
+        measure_in_turn("backlog", amounts, rounds)
 
 
 def grow_connections(folder: Path) -> None:

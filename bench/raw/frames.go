@@ -29,14 +29,21 @@ func newRequest(o options, number, slot int) (request, error) {
 	switch o.mode {
 	case "send", "batch":
 		slots := o.conns * o.inflight
-		if o.queues <= slots {
+		frames := o.queues
+		if o.frames > frames {
+			frames = o.frames
+		}
+		if frames <= slots {
 			return newSend(o, number, queue, opaque)
 		}
 		all := &spread{}
-		for ; number < o.queues; number += slots {
-			one, err := newSend(o, number, number, opaque)
+		for ; number < frames; number += slots {
+			one, err := newSend(o, number, number%o.queues, opaque)
 			if err != nil {
 				return nil, err
+			}
+			if len(all.sends) > 0 {
+				one.counter = all.sends[0].counter
 			}
 			all.sends = append(all.sends, one)
 		}
@@ -52,7 +59,7 @@ type send struct {
 	frame   []byte
 	bornAt  int
 	keys    []int
-	counter uint64
+	counter *uint64 // of the slot: a producer numbers its keys whatever queue they go to
 	batch   int64
 }
 
@@ -61,7 +68,8 @@ const uniqueKey = "7F00000100002A139C5500"
 
 func newSend(o options, number, queue, opaque int) (*send, error) {
 	now := strconv.FormatInt(time.Now().UnixMilli(), 10)
-	s := &send{counter: uint64(number) << 28, batch: 1}
+	counter := uint64(number) << 28
+	s := &send{counter: &counter, batch: 1}
 	body := bytes.Repeat([]byte("a"), o.size)
 	properties := "UNIQ_KEY\x01" + uniqueKey[:20] + "000000000000" + "\x02WAIT\x01true\x02"
 	code, flag := 310, "false"
@@ -94,7 +102,8 @@ func newSend(o options, number, queue, opaque int) (*send, error) {
 	return s, nil
 }
 
-// spread sends to one queue after the other, so that all slots together use every queue of the topic.
+// spread sends one request after the other, so that all slots together use every queue of the topic. With as many for one
+// queue the load itself costs as much as with that number of queues.
 type spread struct {
 	sends []*send
 	next  int
@@ -115,8 +124,8 @@ func (s *send) messages() int64 { return s.batch }
 func (s *send) append(out []byte) []byte {
 	strconv.AppendInt(s.frame[s.bornAt:s.bornAt], time.Now().UnixMilli(), 10)
 	for _, at := range s.keys {
-		s.counter++
-		hex12(s.frame[at:at+12], s.counter)
+		*s.counter++
+		hex12(s.frame[at:at+12], *s.counter)
 	}
 	return append(out, s.frame...)
 }

@@ -25,6 +25,7 @@ type options struct {
 	group    string
 	broker   string
 	queues   int
+	frames   int
 	conns    int
 	inflight int
 	size     int
@@ -64,6 +65,7 @@ func main() {
 	flag.StringVar(&o.group, "group", "raw_load", "producer or consumer group")
 	flag.StringVar(&o.broker, "broker", "broker-a", "broker name written into the headers")
 	flag.IntVar(&o.queues, "queues", 4, "queues of the topic")
+	flag.IntVar(&o.frames, "frames", 0, "different requests in turn, if that is more than there are queues")
 	flag.IntVar(&o.conns, "connections", 4, "connections")
 	flag.IntVar(&o.inflight, "inflight", 64, "requests in flight on each connection")
 	flag.IntVar(&o.size, "size", 128, "body of a message in bytes")
@@ -131,8 +133,8 @@ func check(o *options) error {
 	if o.measured > 5*time.Minute || o.warm > 5*time.Minute {
 		return fmt.Errorf("at most 5 minutes")
 	}
-	if o.conns < 1 || o.inflight < 1 || o.inflight > 100000 || o.conns*o.inflight > 1000000 || o.queues < 1 {
-		return fmt.Errorf("connections, inflight and queues out of range")
+	if o.conns < 1 || o.inflight < 1 || o.inflight > 100000 || o.conns*o.inflight > 1000000 || o.queues < 1 || o.frames > 1000000 {
+		return fmt.Errorf("connections, inflight, queues and frames out of range")
 	}
 	if o.count > 0 {
 		o.measured = 5 * time.Minute
