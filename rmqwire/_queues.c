@@ -176,8 +176,8 @@ append_staged(PyObject *queue, PyObject *dirty, PyObject *awaited, PyObject *arr
         if (failed)
             return -1;
     }
-    if (empty(*staged) < 0 || PyDict_SetDefault(dirty, queue, Py_None) == NULL)
-        return -1;
+    if (empty(*staged) < 0 || (length == added && PyDict_SetDefault(dirty, queue, Py_None) == NULL))
+        return -1; /* with a tail it is in there already */
     return length;
 }
 

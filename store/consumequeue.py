@@ -101,16 +101,19 @@ def append_units(
 ) -> tuple[list[tuple[ConsumeQueue, bytes]], list[ConsumeQueue]]:
     """Make the units that are staged in queues visible, in memory; reference of `speed.append_units`.
 
+    Args:
+        dirty: queues whose tail is not empty, and maybe others; those that were empty are added.
+
     Returns:
         The queues of awaited topics with what came, and the queues whose units should be written.
     """
     arrived, long = [], []
     for queue in touched:
         units, tail = queue.staged, queue.memory[1]
+        if not tail:  # else it waits in there already; a look at it would cost much where there are very many
+            dirty[queue] = None
         tail += units
         queue.max_offset = queue.staged_next
-        if queue not in dirty:
-            dirty[queue] = None
         if awaited is None or any(queue.topic in topics for topics in awaited):
             arrived.append((queue, bytes(units)))
         units.clear()

@@ -45,9 +45,9 @@ class HeldBack:
         group, long = [], []
         for queue in touched:
             units, tail = queue.staged, queue.memory[1]
-            tail += units
-            if queue not in dirty:
+            if not tail:
                 dirty[queue] = None
+            tail += units
             group.append((queue, queue.staged_next, bytes(units)))
             units.clear()
             if len(tail) >= long_bytes:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from itertools import islice
 
 from rmqwire.hashing import IndexKeyHasher
 
@@ -43,7 +44,7 @@ class ConsumeQueues(QueueFiles):
         self._known: dict[str, dict[int, ConsumeQueue | None]] = {}
         self._hashers: dict[str, IndexKeyHasher] = {}
         self.dirty: dict[ConsumeQueue, None] = {}
-        """Queues with units that are in no file, the one waiting longest first."""
+        """Queues with units that are in no file, the one waiting longest first: all whose tail is not empty."""
         self.unsynced: dict[str, None] = {}
         """Files (and folders, ending in a slash) written to since the last checkpoint."""
         self._files_made = 0
@@ -229,7 +230,7 @@ class ConsumeQueues(QueueFiles):
             OSError: the system refused.
         """
         before = self._files_made
-        for done, queue in enumerate(list(self.dirty)):
+        for done, queue in enumerate(list(islice(self.dirty, limit))):
             if limit is not None and done + (self._files_made - before) * (_NEW_FILE_COUNTS - 1) >= limit:
                 break
             self.write_tail(queue)

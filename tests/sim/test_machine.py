@@ -126,6 +126,12 @@ class StoreMachine(RuleBasedStateMachine):
             assert store.max_offset(topic, queue) == end
             assert store.get_messages(topic, queue, end, 1).status is GetStatus.OFFSET_OVERFLOW_ONE
 
+    @invariant()
+    def every_queue_with_units_that_are_in_no_file_waits_for_its_turn(self) -> None:
+        if hasattr(self, "world"):
+            queues = self.world.store.queues
+            assert all(queue in queues.dirty for queue in queues.loaded() if queue.memory[1])
+
 
 StoreMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
 TestStore = StoreMachine.TestCase
