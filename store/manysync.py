@@ -20,6 +20,8 @@ from .files import Files, sync_path
 ONE_BY_ONE_MAX = 64
 """So many files are synced one after the other: the one call writes what other programs have left as well."""
 _THREADS = 8
+_HERE_MAX = 50_000
+"""So many files are remembered to be on the file system."""
 
 
 class ManySync:
@@ -33,6 +35,7 @@ class ManySync:
         self._files = files
         self._folder = folder
         self._fd: int | None = None
+        self._here: set[str] = set()  # asked once: each question hands the interpreter to another thread and back
 
     def open(self) -> None:
         """Take hold of the file system, before anything is written. Raises `OSError`."""
@@ -44,7 +47,7 @@ class ManySync:
         For a thread. Raises `OSError`, with the path where there is one.
         """
         if len(paths) > ONE_BY_ONE_MAX and self._fd is not None:
-            paths = self._files.sync_file_system(self._fd, paths)
+            paths = self._sync_all(self._fd, paths)
         if len(paths) <= ONE_BY_ONE_MAX:
             for path in paths:
                 self._sync_one(path)
@@ -52,6 +55,17 @@ class ManySync:
         with ThreadPoolExecutor(_THREADS, "sync") as threads:
             for _ in threads.map(self._sync_one, paths):
                 pass  # the first error is raised here, and the others still run to their end
+
+    def _sync_all(self, fd: int, paths: Sequence[str]) -> list[str]:
+        """Make all on the file system durable; gives the paths that are on another one."""
+        here = self._here
+        new = [path for path in paths if path not in here]
+        elsewhere = self._files.sync_file_system(fd, new)
+        if len(here) + len(new) > _HERE_MAX:
+            here.clear()
+        here.update(new[:_HERE_MAX])
+        here.difference_update(elsewhere)
+        return elsewhere
 
     def _sync_one(self, path: str) -> None:
         try:
@@ -66,3 +80,4 @@ class ManySync:
         if self._fd is not None:
             self._files.close(self._fd)
             self._fd = None
+            self._here.clear()

@@ -22,12 +22,14 @@ class Watched(RealFiles):
         self.elsewhere = elsewhere
         self.failing = failing
         self.synced: list[str] = []
+        self.asked: list[str] = []
 
     def open_file_system(self, folder: str) -> int | None:
         return os.open(folder, os.O_RDONLY) if self.whole else None
 
     def sync_file_system(self, fd: int, paths: Sequence[str]) -> list[str]:
         self.synced.append("all")
+        self.asked += paths
         return [path for path in paths if path in self.elsewhere]
 
     def data_sync(self, fd: int) -> None:  # type: ignore[override]
@@ -62,6 +64,27 @@ def test_a_few_files_are_synced_by_themselves(tmp_path: Path) -> None:
 def test_many_are_synced_by_one_call_and_those_on_another_file_system_besides(tmp_path: Path) -> None:
     paths = files_in(tmp_path, manysync.ONE_BY_ONE_MAX + 1)
     assert synced(Watched(whole=True, elsewhere=paths[3:5]), tmp_path, paths) == ["all", *paths[3:5]]
+
+
+def test_where_a_file_is_is_asked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """But again of those on another file system, and of all when there are very many."""
+    paths = files_in(tmp_path, 100)
+    files = Watched(whole=True, elsewhere=paths[3:5])
+    syncing = ManySync(files, str(tmp_path))
+    syncing.open()
+    for sync, asked in ((paths[:70], paths[:70]), (paths[:80], [*paths[3:5], *paths[70:80]])):
+        syncing.sync(sync)
+        assert files.asked == asked
+        assert files.synced == ["all", *paths[3:5]]
+        files.asked.clear()
+        files.synced.clear()
+    monkeypatch.setattr(manysync, "_HERE_MAX", 90)
+    syncing.sync(paths)
+    assert files.asked == [*paths[3:5], *paths[80:]]
+    files.asked.clear()
+    syncing.sync(paths[:70])
+    assert files.asked == paths[:70]
+    syncing.close()
 
 
 def test_many_are_synced_each_where_one_call_is_not_enough(tmp_path: Path) -> None:
