@@ -2,8 +2,9 @@
 
 What it is for: a client that sends one request after the other answers an answer within some 0.1 ms. To sleep for
 that long and to be woken costs more than half of such a request's time, on a virtual machine also most of its
-processor's. So after answers that were followed at once, the reactor asks again for a moment before it sleeps. What it
-must not do: spin where nothing comes, or take the processor from somebody who needs it.
+processor's. So after answers to one client that were followed at once, the reactor asks again for a moment before it
+sleeps. What it must not do: spin where nothing comes, where many clients would keep it awake for good, or take the
+processor from somebody who needs it.
 """
 
 from __future__ import annotations
@@ -13,16 +14,16 @@ from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
 
-SHORT_S = 150e-6
+SHORT_S = 200e-6
 """Events within this time were worth waiting for awake."""
 DISTURBED_S = 200e-6
 """Asking once takes 2 - 3 us. A thread of the client that is let in between takes some ten, which it would have taken
 in any case; where it was this long, somebody else needs the processor."""
 TRUSTED = 4
-"""Short waits in a row, more than long ones, that it takes."""
+"""Short waits for the same connection, more than others, that it takes."""
 TRUST_MAX = 16
-LONG_WAIT = 4
-"""What a long wait takes away."""
+OTHER_WAIT = 4
+"""What a long wait, or one for somebody else, takes away."""
 DISTRUST, DISTRUST_MAX = 32, 65_536
 """Short waits until it is tried again after a disturbance, at first and when each attempt meets another one."""
 FORGIVEN_AFTER = 64
@@ -54,7 +55,7 @@ class ShortWait:
         given: processors that may be used; absent: as found out by `processors`.
     """
 
-    __slots__ = ("_clock", "_distrust", "_give_way", "_good", "_trust", "_worth_it")
+    __slots__ = ("_clock", "_distrust", "_give_way", "_good", "_trust", "_whose", "_worth_it")
 
     def __init__(
         self,
@@ -68,6 +69,7 @@ class ShortWait:
         self._trust = 0
         self._distrust = DISTRUST
         self._good = 0
+        self._whose = -1
         # on one processor who waits awake keeps the client from sending, and where time is rationed it is lost
         self._worth_it = (processors() if given is None else given) >= WORTH_IT_PROCESSORS
 
@@ -85,17 +87,20 @@ class ShortWait:
             return poll(-1 if timeout_s is None else timeout_s, most)
         clock = self._clock
         begun = clock()
+        events: list[tuple[int, int]] = []
         if self._trust >= TRUSTED:
             awake_s = SHORT_S if timeout_s is None else min(SHORT_S, timeout_s)
-            if events := self._awake(poll, begun, awake_s, most):
-                return events
-            if timeout_s is not None:
+            events = self._awake(poll, begun, awake_s, most)
+            if not events and timeout_s is not None:
                 timeout_s = max(timeout_s - (clock() - begun), 0)
-        events = poll(-1 if timeout_s is None else timeout_s, most)
-        if clock() - begun < SHORT_S:
+        if not events:
+            events = poll(-1 if timeout_s is None else timeout_s, most)
+        whose = events[0][0] if len(events) == 1 else -1
+        if whose >= 0 and whose == self._whose and clock() - begun < SHORT_S:
             self._trust = min(self._trust + 1, TRUST_MAX)
         elif self._trust > 0:
-            self._trust = max(self._trust - LONG_WAIT, 0)
+            self._trust = max(self._trust - OTHER_WAIT, 0)
+        self._whose = whose
         return events
 
     def _awake(self, poll: Poll, begun: float, awake_s: float, most: int) -> list[tuple[int, int]]:
@@ -111,7 +116,6 @@ class ShortWait:
             if now - begun >= awake_s:
                 return []
             asked = now
-        self._trust = min(self._trust + 1, TRUST_MAX)
         self._good += 1
         if self._good >= FORGIVEN_AFTER:
             self._good = 0

@@ -18,6 +18,8 @@ from rmqd.protocol.shortwait import (
 
 EVENTS = [(5, 1)]
 ASK_S = 2e-6
+FIRST = 1
+"""Of a connection: whose it is was not known before."""
 
 
 class Machine:
@@ -27,6 +29,7 @@ class Machine:
         self.now = 0.0
         self.due = 0.0
         self.taken_s = 0.0  # by others, whenever they are let
+        self.events = EVENTS
         self.slept: list[float] = []
         self.asked = 0
 
@@ -41,11 +44,11 @@ class Machine:
         self.now += ASK_S
         if timeout_s == 0:
             self.asked += 1
-            return EVENTS if self.now >= self.due else []
+            return self.events if self.now >= self.due else []
         self.slept.append(timeout_s)
         if timeout_s < 0 or self.now + timeout_s >= self.due:
             self.now = max(self.now, self.due)
-            return EVENTS
+            return self.events
         self.now += timeout_s
         return []
 
@@ -67,18 +70,18 @@ def wait(machine: Machine) -> ShortWait:
 
 def trusting(machine: Machine, wait: ShortWait) -> None:
     """Let events come soon, until they are waited for awake."""
-    for _ in range(TRUSTED):
+    for _ in range(FIRST + TRUSTED):
         assert machine.after(wait, 50e-6) == EVENTS
     machine.slept.clear()
 
 
 def test_what_comes_soon_again_and_again_is_waited_for_awake(machine: Machine, wait: ShortWait) -> None:
-    for _ in range(TRUSTED):
+    for _ in range(FIRST + TRUSTED):
         assert machine.after(wait, 50e-6) == EVENTS
-    assert machine.slept == [-1] * TRUSTED
+    assert machine.slept == [-1] * (FIRST + TRUSTED)
     for _ in range(100):
         assert machine.after(wait, 50e-6, 3.0) == EVENTS
-    assert machine.slept == [-1] * TRUSTED
+    assert machine.slept == [-1] * (FIRST + TRUSTED)
 
 
 def test_what_comes_late_is_slept_for(machine: Machine, wait: ShortWait) -> None:
@@ -86,6 +89,24 @@ def test_what_comes_late_is_slept_for(machine: Machine, wait: ShortWait) -> None
         assert machine.after(wait, 0.005) == EVENTS
     assert machine.slept == [-1] * 100
     assert not machine.asked
+
+
+@pytest.mark.parametrize("turns", [[[(5, 1)], [(6, 1)]], [[(5, 1), (6, 1)]], [[(5, 1)], [(5, 1)], [(6, 1)]]])
+def test_several_clients_are_slept_for(machine: Machine, wait: ShortWait, turns: list[list[tuple[int, int]]]) -> None:
+    for turn in range(300):
+        machine.events = turns[turn % len(turns)]
+        assert machine.after(wait, 50e-6) == machine.events
+    assert machine.slept == [-1] * 300
+
+
+def test_another_client_ends_it(machine: Machine, wait: ShortWait) -> None:
+    trusting(machine, wait)
+    machine.events = [(6, 1)]
+    assert machine.after(wait, 50e-6) == [(6, 1)]
+    asked = machine.asked
+    assert asked
+    assert machine.after(wait, 50e-6) == [(6, 1)]
+    assert machine.asked == asked
 
 
 def test_it_sleeps_after_a_moment_and_soon_at_once(machine: Machine, wait: ShortWait) -> None:
