@@ -55,6 +55,7 @@ class RemotingConnection(Protocol):
         last_heard: `clock.seconds()` of the last bytes in either direction.
         request_bytes: Of the requests that the last read completed.
         expects_more: Whether a request has come in part.
+        brought_several: Whether the last read completed more than one request.
         on_lost: Called once with this connection when it is gone.
     """
 
@@ -79,7 +80,7 @@ class RemotingConnection(Protocol):
         self.born_host = b"\0" * 8
         self.last_heard = 0.0
         self.request_bytes = 0
-        self.expects_more = False
+        self.expects_more = self.brought_several = False
         self.connected_now = False
         self._closing = False
         self.on_lost: list[Callable[[RemotingConnection], None]] = []
@@ -107,6 +108,7 @@ class RemotingConnection(Protocol):
         self.last_heard = self._clock.seconds()
         frames = self._reader.receive(data)
         self.request_bytes, self.expects_more = self._reader.completed_bytes, self._reader.waits
+        self.brought_several = len(frames) > 1
         error = self._reader.error
         if frames:
             try:

@@ -2,9 +2,9 @@
 
 What it is for: a client that sends one request after the other answers an answer within some 0.1 ms. To sleep for
 that long and to be woken costs more than half of such a request's time, on a virtual machine also most of its
-processor's. So after answers to one client that were followed at once, the reactor asks again for a moment before it
-sleeps. What it must not do: spin where nothing comes, where many clients would keep it awake for good, or take the
-processor from somebody who needs it.
+processor's. So after answers to such a client that were followed at once, the reactor asks again for a moment before it
+sleeps. What it must not do: spin where nothing comes, where many clients or threads would keep it awake for good, or
+take the processor from somebody who needs it.
 """
 
 from __future__ import annotations
@@ -102,6 +102,10 @@ class ShortWait:
             self._trust = max(self._trust - OTHER_WAIT, 0)
         self._whose = whose
         return events
+
+    def not_alone(self) -> None:
+        """Take note that the last events brought requests of several: who asks for much at once is no such client."""
+        self._whose = -1
 
     def _awake(self, poll: Poll, begun: float, awake_s: float, most: int) -> list[tuple[int, int]]:
         clock, give_way = self._clock, self._give_way

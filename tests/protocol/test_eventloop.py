@@ -13,6 +13,7 @@ from twisted.internet.protocol import Protocol, ServerFactory
 from twisted.python.failure import Failure
 
 from rmqd.protocol import eventloop
+from rmqd.protocol.shortwait import ShortWait
 from rmqd.protocol.transport import PromptServer, write_promptly
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="epoll")
@@ -25,6 +26,7 @@ class Echo(Protocol):
         self._ended = ended
 
     def dataReceived(self, data: bytes) -> None:
+        self.brought_several = data == b"several"
         if data == b"fail":
             raise RuntimeError("as asked")
         if data == b"close":
@@ -127,6 +129,19 @@ def test_connections_that_are_read_take_the_short_way(monkeypatch: pytest.Monkey
 
     served(client, 1)
     assert reads[0] == eventloop.__file__
+
+
+def test_who_brought_several_requests_is_not_waited_for_awake(monkeypatch: pytest.MonkeyPatch) -> None:
+    noted: list[None] = []
+    monkeypatch.setattr(ShortWait, "not_alone", lambda _: noted.append(None))
+
+    def client(sockets: list[socket.socket]) -> None:
+        for text in (b"x", b"several", b"several", b"x"):
+            sockets[0].sendall(text)
+            assert sockets[0].recv(10) == text
+
+    served(client, 1)
+    assert len(noted) == 2
 
 
 def test_it_is_installed_once_and_only_where_it_can_be(monkeypatch: pytest.MonkeyPatch) -> None:

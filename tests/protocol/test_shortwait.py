@@ -99,6 +99,14 @@ def test_several_clients_are_slept_for(machine: Machine, wait: ShortWait, turns:
     assert machine.slept == [-1] * 300
 
 
+def test_a_client_that_asks_for_much_at_once_is_slept_for(machine: Machine, wait: ShortWait) -> None:
+    for turn in range(300):
+        assert machine.after(wait, 50e-6) == EVENTS
+        if turn % 3 == 0:
+            wait.not_alone()
+    assert machine.slept == [-1] * 300
+
+
 def test_another_client_ends_it(machine: Machine, wait: ShortWait) -> None:
     trusting(machine, wait)
     machine.events = [(6, 1)]
