@@ -2,8 +2,8 @@
 
 What it is for: Twisted gives each event a logging context of its own and asks again what happened; where each read
 brings one request that is an eighth of its cost. Connections that servers have accepted, and whatever else is `prompt`,
-take the short way, everything else, also of them, the usual one. A protocol whose `brought_several` is true after a
-read is not waited for awake (`shortwait.py`). What it must not do: behave in any other way.
+take the short way, everything else, also of them, the usual one. A connection whose `brought_several` is true after
+a read is not waited for awake (`shortwait.py`). What it must not do: behave in any other way.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def make_reactor() -> Any:
                 except Exception as error:  # noqa: BLE001  it ends this connection, not the server
                     _log.failure("a connection failed")
                     why = error
-                if getattr(selectable.protocol, "brought_several", False):
+                if getattr(selectable, "brought_several", False):
                     not_alone()
                 if why:
                     self._disconnectSelectable(selectable, why, True)  # type: ignore[no-untyped-call]

@@ -30,17 +30,21 @@ class PromptServer(tcp.Server):
     """An accepted connection.
 
     A protocol with a true `takes_views` is given each read as a memoryview, which holds until its `dataReceived`
-    returns, and tells by `expects_more` whether much is to come; any other has bytes.
+    returns, tells by `expects_more` whether much is to come, and by `brought_several` what the last read completed; any
+    other has bytes.
     """
 
     prompt = True
     """Called at once by our reactor when it can be read."""
+    brought_several = False
+    """Whether the last read completed more than one request."""
 
     def doRead(self) -> Any:
         """Read once, and serve it; give the error that ends the connection."""
-        if not getattr(self.protocol, "takes_views", False):
+        protocol: Any = self.protocol
+        if not getattr(protocol, "takes_views", False):
             return super().doRead()
-        buffer = _large if self.protocol.expects_more else _usual  # type: ignore[attr-defined]
+        buffer = _large if protocol.expects_more else _usual
         try:
             size = self.socket.recv_into(buffer)
         except BlockingIOError:
@@ -49,7 +53,8 @@ class PromptServer(tcp.Server):
             return main.CONNECTION_LOST
         if not size:
             return main.CONNECTION_DONE
-        self.protocol.dataReceived(buffer[:size])  # type: ignore[arg-type]
+        protocol.dataReceived(buffer[:size])
+        self.brought_several = protocol.brought_several
         return None
 
     def connectionLost(self, reason: Any) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Protocol, ServerFactory
+from twisted.python import log
 from twisted.python.failure import Failure
 
 from rmqd.protocol import eventloop
@@ -26,7 +27,6 @@ class Echo(Protocol):
         self._ended = ended
 
     def dataReceived(self, data: bytes) -> None:
-        self.brought_several = data == b"several"
         if data == b"fail":
             raise RuntimeError("as asked")
         if data == b"close":
@@ -38,12 +38,55 @@ class Echo(Protocol):
         self._ended.append(reason.value)
 
 
-def served(client: Callable[[list[socket.socket]], None], connections: int) -> list[Any]:
+class EchoOfViews(Echo):
+    """Takes what was read where it lies, and says that it brought several requests when told to."""
+
+    takes_views = True
+    expects_more = False
+    brought_several = False
+
+    def dataReceived(self, data: bytes | memoryview) -> None:
+        self.brought_several = data == b"several"
+        super().dataReceived(bytes(data))
+
+
+class PromptReader:
+    """Something of our own that is read at once and is no connection."""
+
+    prompt = True
+
+    def __init__(self) -> None:
+        self.read, self.write = socket.socketpair()
+        self.reads = 0
+
+    def fileno(self) -> int:
+        return self.read.fileno()
+
+    def logPrefix(self) -> str:
+        return "reader"
+
+    def doRead(self) -> None:
+        self.reads += 1
+        self.read.recv(10)
+
+    def connectionLost(self, reason: Failure) -> None:
+        self.read.close()
+        self.write.close()
+
+
+def served(
+    client: Callable[[list[socket.socket]], None],
+    connections: int,
+    kind: type[Echo] = Echo,
+    reader: PromptReader | None = None,
+) -> list[Any]:
     """Serve connections on a reactor of its own while `client` runs in a thread; give why each ended, in order."""
     reactor = eventloop.make_reactor()
     ended: list[Any] = []
     factory = ServerFactory()
-    factory.buildProtocol = lambda addr: Echo(ended)  # type: ignore[method-assign]
+    factory.buildProtocol = lambda addr: kind(ended)  # type: ignore[method-assign]
+    if reader is not None:
+        reactor.addReader(reader)
     failed: list[BaseException] = []
 
     def in_thread(port: int) -> None:
@@ -140,8 +183,32 @@ def test_who_brought_several_requests_is_not_waited_for_awake(monkeypatch: pytes
             sockets[0].sendall(text)
             assert sockets[0].recv(10) == text
 
-    served(client, 1)
+    served(client, 1, EchoOfViews)
     assert len(noted) == 2
+
+
+def test_what_is_read_and_is_no_connection_takes_the_short_way() -> None:
+    errors: list[dict[str, Any]] = []
+
+    def noting(event: dict[str, Any]) -> None:
+        if event["isError"]:
+            errors.append(event)
+
+    reader = PromptReader()
+
+    def client(sockets: list[socket.socket]) -> None:
+        for _ in range(3):
+            reader.write.sendall(b"x")
+            sockets[0].sendall(b"x")
+            assert sockets[0].recv(10) == b"x"
+
+    log.addObserver(noting)
+    try:
+        served(client, 1, reader=reader)
+    finally:
+        log.removeObserver(noting)
+    assert 1 <= reader.reads <= 3
+    assert errors == []
 
 
 def test_it_is_installed_once_and_only_where_it_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
