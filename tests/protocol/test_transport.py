@@ -67,6 +67,7 @@ class _Reader(protocol.Protocol):
     """Notes what it is given, and of what type."""
 
     expects_more = False
+    brought_several = False
 
     def __init__(self, takes_views: bool) -> None:
         self.takes_views = takes_views
@@ -88,6 +89,11 @@ def test_reads(pair: tuple[PromptServer, socket.socket, _Reactor], takes_views: 
         theirs.sendall(data)
         assert server.doRead() is None
     assert reader.got == [data] * 3
+    assert not server.brought_several
+    reader.brought_several = True
+    theirs.sendall(data)
+    server.doRead()
+    assert server.brought_several == takes_views
     assert reader.types == {memoryview if takes_views else bytes}
 
 
