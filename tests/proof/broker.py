@@ -18,6 +18,9 @@ _READY_TIMEOUT_S = 60.0
 PATIENCE = {"waitTimeMillsInSendQueue": 60_000}
 """On a machine that is busy with something else requests wait; to be refused for that is not what this is about."""
 
+_RAISED = "Unexpected error in main loop"
+"""What the reactor says when one of ours lets an exception pass; it goes on, and nobody else is told."""
+
 
 class BrokerProcess:
     """`mqbroker` without a name server, on a free port of 127.0.0.1.
@@ -109,6 +112,7 @@ class BrokerProcess:
         self._process.send_signal(number)
         code = self._process.wait(60)
         self._process = None
+        assert _RAISED not in (self.folder / "logs/rocketmqlogs/broker.log").read_text(errors="replace")
         return code
 
     def close(self) -> None:
